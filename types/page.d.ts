@@ -24,6 +24,14 @@ interface Field {
   optional: boolean;
   address: boolean;
   was: string | null;
+  each?: Bound[];
+  most?: number;
+}
+/** A field that holds several: "24.4,10.8". */
+interface SeveralField extends Field {
+  name: "heads" | "tokens";
+  each: Bound[];
+  most: number;
 }
 /** A field that is an index. */
 type Place = Bound | "second";
@@ -40,6 +48,8 @@ interface Selection {
   second_run?: string | null;
   stream?: string | null;
   stamp?: string | null;
+  heads?: string | null;
+  tokens?: string | null;
 }
 /** The value of a card's option; null where a number field is empty. */
 type OptionValue = string | number | boolean | string[] | null;
@@ -268,7 +278,9 @@ interface FigureMeta extends Meta {
   space?: Told;
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
-  heads?: Pick<HeadScores, "columns" | "rows">;
+  heads?: string | null;
+  head_rows?: Pick<HeadScores, "columns" | "rows">;
+  lines?: LinesTold;
   bars?: {
     names: [label: string, marks: number, bold: boolean][];
     columns: { head: string; right: number; texts: [number: string, bold: boolean][] }[];
@@ -472,7 +484,7 @@ interface Hover {
   key?: number | null;
   source: string;
 }
-interface Change extends Partial<Record<Place, unknown>> {
+interface Change extends Partial<Record<Place | "heads" | "tokens", unknown>> {
   step?: string;
   by?: number;
   undo?: boolean;
@@ -568,6 +580,40 @@ interface Found extends Partial<Record<Bound, number>> {
   axes: AxesMeta["axes"];
 }
 /** A view's graph, the box around it, and the SVG over it that its overlay draws into. */
+/** A line of Attention's Lines: its head by index, query, key, weight. */
+type LineDrawn = [head: number, query: number, key: number, weight: number];
+/** What its figure says: the tokens to show, and the lines between them (dashboard/figures/attention_lines.py). */
+interface LinesTold {
+  tokens: number[];
+  readable: number[];
+  heads: [layer: number, head: number, on: number][];
+  dashes: string[];
+  drawn: LineDrawn[];
+  chosen: number[];
+  direction: "to" | "from" | "all";
+}
+/** Where everything of it is, in pixels (assets/overlays/lines.js). */
+interface LinesPlan {
+  told: LinesTold;
+  arcs: boolean;
+  most: number;
+  suffix(token: number): string;
+  wide(token: number): number;
+  left: number;
+  right: number;
+  pitch: number;
+  y(token: number): number;
+  top: number;
+  rows: Map<number, number>;
+  from: boolean;
+  numbers: number;
+  edge: number;
+  start: number;
+}
+interface LinesHit extends Hit {
+  token?: number;
+  line?: LineDrawn;
+}
 interface Over {
   view: string;
   graph: Graph;
@@ -936,6 +982,18 @@ interface App {
   fields(): Field[];
   selectionOf(values: Record<string, any>): Selection;
   receive(selection: Selection, found: Info | Failure | null): boolean;
+
+  /* state/several.js */
+  severalIn(change: Change, info: Info): Partial<Selection>;
+  severalNames(): ("heads" | "tokens")[];
+  addedHeads(): number[][];
+  headsOf(of: { layer: number; head: number; heads?: unknown }): number[][];
+  addedTokens(): number[];
+  add(name: "heads" | "tokens", item: string, view?: string): void;
+  addSelected(name: "heads" | "tokens"): void;
+  frameAdded(inner: HTMLElement, around: (node: HTMLElement, layer: number, head: number) => void): void;
+  clearAdded(): void;
+  addedWords(): string;
 
   /* state/ */
   stepKind(entry: Shown, before: Shown, controls: string[]): string;

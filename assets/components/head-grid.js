@@ -1,6 +1,6 @@
 /*
  * The layer × head grid: one picture of all heads, drawn at whole pixels, under one button a head. It stands in the
- * Heatmap tab or in the Heads tab, whichever is open; there a score may colour it.
+ * Heatmap, Lines or Heads tab, whichever is open; in Heads a score may colour it.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
@@ -36,7 +36,7 @@
   }
   function move() {
     const column = document.querySelector(".heads-column");
-    const panel = app.byId(`${app.isOpen("heads") ? "heads" : "attention"}-panel`);
+    const panel = app.byId(`${["heads", "lines"].find(app.isOpen) || "attention"}-panel`);
     const middle = panel && panel.querySelector(".card-middle"); // none in a tab that is only about to open
     if (!column || !middle || middle.contains(column)) return false;
     resized.observe(middle);
@@ -96,11 +96,8 @@
   function sides(/** @type {HTMLElement} */ box, /** @type {Sizes} */ { layers, heads }) {
     const column = /** @type {HTMLElement} */ (box.closest(".heads-column"));
     if (app.narrow()) {
-      const side = Math.max(
-        18,
-        Math.min(44, Math.floor((middleOf(column).clientWidth - LABELS.left - 24) / heads) - 1),
-      );
-      return side;
+      const wide = middleOf(column).clientWidth - LABELS.left - 24;
+      return Math.max(18, Math.min(44, Math.floor(wide / heads) - 1));
     }
     const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
     const wide = middleOf(column).clientWidth;
@@ -205,8 +202,11 @@
       }
     }
     if (!selection) return;
+    const around = (/** @type {HTMLElement} */ node, /** @type {number} */ layer, /** @type {number} */ head) =>
+      put(node, LABELS.left + head * pitch - 2, LABELS.top + layer * pitch - 2, side + 4);
+    app.frameAdded(inner, around);
     frame.hidden = false;
-    put(frame, LABELS.left + selection.head * pitch - 2, LABELS.top + selection.layer * pitch - 2, side + 4);
+    around(frame, selection.layer, selection.head);
     const old = inner.querySelector('button[aria-pressed="true"]');
     if (old) {
       old.setAttribute("aria-pressed", "false");

@@ -207,8 +207,8 @@
   app.whenGraph("heads-graph", (graph) => {
     const take = () => {
       const meta = graph.layout && graph.layout.meta;
-      if (!meta || !meta.heads) return;
-      shown = { run: meta.run, stamp: meta.stamp, ...meta.heads };
+      if (!meta || !meta.head_rows) return;
+      shown = { run: meta.run, stamp: meta.stamp, ...meta.head_rows };
       fill();
       app.colourHeads();
     };

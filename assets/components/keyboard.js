@@ -77,6 +77,22 @@
       act: [() => app.propose({ second: null })],
     },
     {
+      show: "h t",
+      does: "add the selected head or token to those that stay selected, or remove it",
+      keys: ["h", "t"],
+      single: true,
+      run: true,
+      act: [() => app.addSelected("heads"), () => app.addSelected("tokens")],
+    },
+    {
+      show: "Shift+x",
+      does: "clear the added heads and tokens",
+      keys: ["Shift+x"],
+      single: true,
+      run: true,
+      act: [() => app.clearAdded()],
+    },
+    {
       show: "Ctrl+Z Ctrl+Y",
       also: "Ctrl+Shift+Z",
       does: "undo, redo: a selection, an option or a run",

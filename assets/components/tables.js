@@ -65,7 +65,9 @@
     if (!selection || !info) return "";
     const name = (/** @type {number} */ index) => `${app.isolated(info.labels[index])} ${index}`;
     const second = typeof selection.second !== "number" ? "" : `, second token ${name(selection.second)}`;
-    return `Token ${name(selection.token)}${second}; layer ${selection.layer}, head ${selection.head}`;
+    const added = app.addedWords();
+    const place = `layer ${selection.layer}, head ${selection.head}`;
+    return [`Token ${name(selection.token)}${second}`, place, added].filter(Boolean).join("; ");
   };
   /* Plotly's picture alone is the image: buttons may stand beside it; before a run the card says what will be drawn */
   function describe() {

@@ -82,13 +82,18 @@
   function marks(/** @type {Shows} */ state, /** @type {What} */ what) {
     const strip = app.byId("tokens");
     for (const button of marked) {
-      button.classList.remove("selected", "second", "hovered");
+      button.classList.remove("selected", "second", "hovered", "added");
+      button.removeAttribute("aria-description");
       button.setAttribute("aria-pressed", "false");
       button.tabIndex = -1;
     }
     marked = [];
     const { selection, hover } = state;
     if (hover) mark(hover.token, "hovered");
+    for (const token of app.addedTokens()) {
+      mark(token, "added");
+      marked[marked.length - 1]?.setAttribute("aria-description", "added");
+    }
     mark(selection.second, "second");
     mark(selection.token, "selected", true);
     if (what === "hover") return;

@@ -159,6 +159,7 @@
   function isCurrent() {
     const { info, selection } = app.state;
     if (!shown || !selection || !info || shown.stamp !== info.stamp) return false;
+    if ((shown.heads ?? null) !== (selection.heads ?? null)) return false;
     return shown.run === selection.run && shown.layer === selection.layer && shown.head === selection.head;
   }
   /** @param {Over} over @param {What | "figure"} what */
@@ -213,13 +214,16 @@
       ...app.named(key),
       ` (${key})`,
     ];
-    if (!app.canRead(of.layer, token, key)) {
+    const heads = app.headsOf(of);
+    if (!heads.some(([layer]) => app.canRead(layer, token, key))) {
       const later = key > token && info.masks[of.layer][0] === "causal";
       return [named("cannot attend to"), later ? "it comes later" : "it is outside the layer's window"];
     }
     try {
-      const weight = await app.exact(of, token);
-      return [named("attends to"), ["weight ", app.make("b", "", app.precise(weight(key)))]];
+      const weights = await Promise.all(heads.map(([layer, head]) => app.exact({ ...of, layer, head }, token)));
+      const mean = weights.reduce((sum, weight) => sum + weight(key), 0) / heads.length;
+      const what = heads.length > 1 ? `mean weight of ${heads.length} heads ` : "weight ";
+      return [named("attends to"), [what, app.make("b", "", app.precise(mean))]];
     } catch {
       return [named("attends to"), "the exact weight could not be fetched"];
     }

@@ -71,7 +71,8 @@
       const { box, width } = /** @type {Plane} */ (app.plane(graph));
       const place = app.placer([box.x0, box.y0 - 4, width, box.y1 + 2]);
       for (const p of all) place.take([p.x - 4, p.y - 4, p.x + 4, p.y + 4]);
-      const first = [selection.token, selection.second, hover ? hover.token : null];
+      const added = app.addedTokens();
+      const first = [selection.token, selection.second, hover ? hover.token : null, ...added];
       const done = new Set();
       const draw = (/** @type {Dot | undefined} */ p) => {
         if (!p || done.has(p.token)) return;
@@ -94,7 +95,9 @@
               ? "second"
               : hover && p.token === hover.token
                 ? "hovered"
-                : "";
+                : added.includes(p.token)
+                  ? "added"
+                  : "";
         app.svgToken(p.token, { x: box[0], y: box[1] + 10, class: kind }, parent, most, suffix);
       };
       for (const token of first) draw(all.find((p) => p.token === token));
@@ -182,7 +185,7 @@
       if (!all.length) return;
       const named =
         what === "turning" && all.length > 80
-          ? all.filter((p) => p.token === selection.token || p.token === selection.second)
+          ? all.filter((p) => [selection.token, selection.second, ...app.addedTokens()].includes(p.token))
           : all;
       drawLabels(named, state, space && space.path ? way(space, selection.token) : [], svg);
       marks(all, svg);
@@ -192,6 +195,11 @@
       const find = (/** @type {number} */ token) => all.find((p) => p.token === token);
       const hovered = hover && find(hover.token);
       if (hovered) app.svg("circle", { cx: hovered.x, cy: hovered.y, r: 7, class: "thin" }, parent);
+      for (const p of app.addedTokens().map(find)) {
+        if (!p || p.token === selection.token) continue;
+        app.svg("circle", { cx: p.x, cy: p.y, r: 6.5, class: "added-ring" }, parent);
+        app.svg("circle", { cx: p.x, cy: p.y, r: 3.5, class: "dot" }, parent);
+      }
       const second = selection.second !== null && find(selection.second);
       if (second) {
         app.svg("rect", { x: second.x - 7.5, y: second.y - 7.5, width: 15, height: 15, class: "square" }, parent);

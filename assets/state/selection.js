@@ -19,9 +19,9 @@
   /** @type {Partial<App>} */
   const ways = {
     /**
-     * Propose a change of the selection: {token} {second} {layer} {head}, or {step: "layer", by: 1}, {undo: true},
-     * {redo: true}. It is painted at once; `selection` follows through `reduce`, with the whole new value, so that
-     * nothing is lost if two proposals become one. `view`: the view whose figure was used.
+     * Propose a change of the selection: {token} {second} {layer} {head} {heads} {tokens}, or {step: "layer", by: 1},
+     * {undo: true}, {redo: true}. It is painted at once; `selection` follows through `reduce`, with the whole new
+     * value, so that nothing is lost if two proposals become one. `view`: the view whose figure was used.
      */
     propose(change, view) {
       const { selection, info } = app.state;
@@ -135,6 +135,7 @@
       if (!Number.isInteger(value)) return null;
       next[name] = bounded(value, info.counts[of]);
     }
+    Object.assign(next, app.severalIn(change, info));
     if (next.second === next.token) {
       // no token is its own second one
       if (!("token" in change) && !change.step) return null;
@@ -167,7 +168,8 @@
     telling = 0;
     toldAt = performance.now();
     serial += 1;
-    const data = Object.fromEntries(places().map(({ name }) => [name, selection[name]]));
+    const names = [...places().map(({ name }) => name), ...app.severalNames()];
+    const data = Object.fromEntries(names.map((name) => [name, selection[name] ?? null]));
     window.dash_clientside.set_props(latest ? latest.from : "proposal", { data: { ...data, serial } });
     app.history.note();
   }

@@ -58,7 +58,7 @@ def of_figure(
     """The provenance of a file about one figure.
 
     Args:
-        reads: which of layer and head the figure depends on.
+        reads: which of layer, head and what was added the figure depends on.
         figure: its name. settings: the options of its view, in words. now: the date of the export.
     """
     location = _location(run, selection, reads)
@@ -105,7 +105,11 @@ def revision_of(run: ModelRun) -> str:
 def _location(run: ModelRun, selection: Selection, reads: Sequence[str]) -> tuple[tuple[str, str], ...]:
     indices = {"layer": selection.layer, "head": selection.head}
     location = [(name.capitalize(), str(index)) for name, index in indices.items() if name in reads]
+    if "heads" in reads and selection.heads:
+        location.append(("Added heads", ", ".join(f"{layer}.{head}" for layer, head in selection.heads)))
     location.append(("Token", _token(run, selection.token)))
+    if "tokens" in reads and selection.tokens:
+        location.append(("Added tokens", ", ".join(_token(run, token) for token in selection.tokens)))
     if selection.second is not None:
         location.append(("Second token", _token(run, selection.second)))
     return tuple(location)
@@ -181,4 +185,5 @@ def location_name(selection: Selection, reads: Sequence[str] = ("layer", "head")
     indices = {"layer": selection.layer, "head": selection.head}
     named = tuple(f"{name}{index}" for name, index in indices.items() if name in reads)
     other = () if selection.second is None else (f"second{selection.second}",)
-    return (*named, f"token{selection.token}", *other)
+    added = (f"with{len(selection.all_heads) - 1}heads",) if "heads" in reads and len(selection.all_heads) > 1 else ()
+    return (*named, *added, f"token{selection.token}", *other)

@@ -143,7 +143,7 @@ def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | 
     Raises:
         RunShapeError: this is not the attention of one text.
     """
-    pictures = np.stack([np.stack([_thumbnail(weights) for weights in one]) for one in _heads(attentions)])
+    pictures = np.stack([np.stack([_thumbnail(weights) for weights in one]) for one in of_layers(attentions)])
     figure = heads_map(pictures, (layer, head))
     figure.update_layout(
         title={"text": "All heads, layer × head; colour follows √weight", "font": {"size": 13}},
@@ -154,7 +154,7 @@ def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | 
     return in_theme(figure, LIGHT)
 
 
-def _heads(attentions: Any) -> Iterator[np.ndarray]:
+def of_layers(attentions: Any) -> Iterator[np.ndarray]:
     """Yield (head, query, key) for each layer, checking that all layers have the same heads and tokens."""
     first: Sequence[int] | None = None
     for values in attentions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -14,9 +14,9 @@ from dashboard.catalog.examples import Example, example_for
 from dashboard.contracts.precision import AUTO, mark_of
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.selection import LOCATION, Selection, apart
+from dashboard.contracts.selection import LOCATION, SEVERAL, Selection, SelectionField, apart
 from dashboard.contracts.token import typed_separator
-from dashboard.errors import MissingArrayError
+from dashboard.errors import BadSelectionError, MissingArrayError
 from dashboard.figures.class_marks import class_marks
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
 
@@ -107,7 +107,7 @@ def _notes(run: ModelRun) -> list[list[str]]:
     return [notes_of(token, source) for token in run.tokens]
 
 
-def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None) -> dict[str, int | None]:
+def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None) -> dict[str, Any]:
     """The initial selection in `run`: the example's own; a typed mask; the previous selection as far as it still makes
     sense (the same token of an edited text; layer and head if the model has them); or the last token, in the middle
     layer. The second token is kept for the same text only, for instance with another model: in a new text nobody has
@@ -131,8 +131,24 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
             "second": second,
             "layer": min(selection.layer, run.model.layers - 1),
             "head": min(selection.head, run.model.heads - 1),
+            **_added(before, run, selection, is_same_text),
         }
     )
+
+
+def _added(before: ModelRun, run: ModelRun, selection: Selection, is_same_text: bool) -> dict[str, Any]:
+    """The added heads and tokens that still mean something in `run`, as JSON; only those that there are."""
+    same_model = (before.model.name, before.model.layers, before.model.heads) == (
+        run.model.name,
+        run.model.layers,
+        run.model.heads,
+    )
+    moved = (_same_token(before, run, token) for token in selection.tokens)
+    kept = {
+        "heads": selection.heads if same_model else (),
+        "tokens": [token for token in moved if token is not None] if is_same_text else (),
+    }
+    return {field.name: field.plain(kept[field.name]) for field in SEVERAL if kept[field.name]}
 
 
 def typed_masks(run: ModelRun) -> list[int]:
@@ -208,6 +224,38 @@ def location_in(run: ModelRun, address: dict[str, Any]) -> tuple[dict[str, Any],
         else:
             known = f"{field.kind.of}s 0 to {count - 1}"
             problems.append(f"The address names “{str(raw)[:40]}” as the {what}, but this run has {known}.")
+    for field in SEVERAL:
+        kept, wrong = _several_in(field, address, counts)
+        problems += wrong
+        if kept:
+            found[field.name] = kept
     if "token" in found:
         found.setdefault("second", None)
     return found, problems
+
+
+def _several_in(field: SelectionField, address: dict[str, Any], counts: Mapping[str, int]) -> tuple[Any, list[str]]:
+    """What an address names in a field that holds several, as JSON, as far as the run has it, and a sentence if
+    something was left out."""
+    raw, kind = field.value_in(address), field.kind
+    if raw is None:
+        return None, []
+    kept: dict[Any, None] = {}
+    left_out = []
+    for text in str(raw)[: 30 * kind.most].split(","):
+        try:
+            item = kind.item(text)
+        except BadSelectionError:
+            left_out.append(text)
+            continue
+        fits = all(index < counts[of] for of, index in kind.bounds(item).items())
+        if fits and (item in kept or len(kept) < kind.most):
+            kept[item] = None
+        else:
+            left_out.append(text)
+    if not left_out:
+        return kind.text(kept), []
+    named = ", ".join(left_out)
+    known = " and ".join(f"{of}s 0 to {counts[of] - 1}" for of in kind.of)
+    limits = f"this run has {known}, and a link names at most {kind.most}"
+    return kind.text(kept), [f"The address names “{named[:40]}” among the {kind.title}, but {limits}."]

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from dashboard.analysis.mean_heads import Heads, mean_allowed, mean_rows
 from dashboard.analysis.prediction import BoundedProbability, shared_candidates
 from dashboard.analysis.projection import Projection, Trajectories
 from dashboard.analysis.similarity import similarity
@@ -41,36 +42,41 @@ def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Se
     return Table(title, heads, rows, len(rows), marked(context.selection), "token")
 
 
-def row_table(attention: Attention, selection: Selection) -> Table:
-    """One row per key: the selected query's weight in the selected head, and the second query's."""
-    layer, head, keys = selection.layer, selection.head, run_labels(attention.answers)
+def row_table(attention: Attention, selection: Selection, name: str) -> Table:
+    """One row per key: the selected query's weight in the selected head or the mean of several, and the second query's.
+
+    Args:
+        name: of the head or heads, for the title.
+    """
+    keys = run_labels(attention.answers)
     queries = marked(selection)
     read: list[list[Cell]] = []
     for query in queries:
-        weights = attention.rows(layer, head, query, query + 1)[0]
-        allowed = attention.allowed(layer, query, query + 1)[0]
+        weights = mean_rows(attention, selection.all_heads, query, query + 1)[0]
+        allowed = mean_allowed(attention, selection.all_heads, query, query + 1)[0]
         read.append([float(weight) if may else "masked" for weight, may in zip(weights, allowed, strict=True)])
     rows: list[tuple[Cell, ...]] = [(key, label, *(weights[key] for weights in read)) for key, label in enumerate(keys)]
     names = [f"{isolated(run_labels(attention.asks, LONGEST_IN_HEADING)[query])} ({query})" for query in queries]
     columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
     verb = "attends" if len(names) == 1 else "attend"
-    title = f"Layer {layer}, head {head}: what {' and '.join(names)} {verb} to"
+    title = f"{name}: what {' and '.join(names)} {verb} to"
     return Table(title, (Column("Key"), Column("Token"), *columns), rows, len(rows), queries, "second")
 
 
-def head_table(attention: Attention, layer: int, head: int) -> Table:
-    """Every (query, key) pair of one head, row by row; the weight is None where the model's mask forbids the key.
+def head_table(attention: Attention, heads: Heads, name: str) -> Table:
+    """Every (query, key) pair of one head, or of the mean of several, row by row; the weight is None where the model's
+    mask forbids the key. `name`: of the head or heads, for the title.
 
     The rows are derived while they are read, some queries at a time, so a long text needs no whole matrix.
     """
     queries, keys = attention.shape
     names = ("Query", "Query token", "Key", "Key token", "Weight", "Query label", "Key label")
-    columns = tuple(Column(name) for name in names)
-    title = f"Layer {layer}, head {head}: every weight; empty where the mask hides the key from the query"
-    return Table(title, columns, _pairs(attention, layer, head), queries * keys)
+    columns = tuple(Column(heading) for heading in names)
+    title = f"{name}: every weight; empty where the mask hides the key from the query"
+    return Table(title, columns, _pairs(attention, heads), queries * keys)
 
 
-def _pairs(attention: Attention, layer: int, head: int) -> Iterator[tuple[Cell, ...]]:
+def _pairs(attention: Attention, heads: Heads) -> Iterator[tuple[Cell, ...]]:
     queries, keys = attention.shape
     (asks, asking), (answers, answering) = (
         ([token.text for token in stream.tokens], run_labels(stream)) for stream in (attention.asks, attention.answers)
@@ -78,7 +84,7 @@ def _pairs(attention: Attention, layer: int, head: int) -> Iterator[tuple[Cell, 
     height = max(1, BLOCK // keys)
     for first in range(0, queries, height):
         last = min(queries, first + height)
-        weights, allowed = attention.rows(layer, head, first, last), attention.allowed(layer, first, last)
+        weights, allowed = (read(attention, heads, first, last) for read in (mean_rows, mean_allowed))
         for query in range(first, last):
             row, readable = weights[query - first].tolist(), allowed[query - first].tolist()
             for key in range(keys):

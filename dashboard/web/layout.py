@@ -330,6 +330,16 @@ def _selection_bar() -> html.Section:
                 ],
                 className="bar-item",
             ),
+            html.Span(
+                [
+                    "Added",
+                    html.Span(id=ids.ADDED_ITEMS, className="chip-slot"),
+                    _quiet("Clear", ids.CLEAR_ADDED, title="Remove the added heads and tokens"),
+                ],
+                id=ids.ADDED,
+                className="bar-item",
+                hidden=True,
+            ),
         ),
     )
     actions = html.Span(

@@ -10,7 +10,7 @@ const CONTROLS = [
 ];
 
 function page() {
-  const app = load(["core", "state/selection", "state/address"], FIELDS).dashboardApp;
+  const app = load(["core", "state/selection", "state/several", "state/address"], FIELDS).dashboardApp;
   app.address.controls = CONTROLS;
   return app;
 }

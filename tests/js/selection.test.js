@@ -3,7 +3,7 @@ const assert = require("node:assert/strict");
 const { test } = require("node:test");
 const { FIELDS, load } = require("./scripts");
 
-const PARTS = ["core", "components/labels", "state/selection"];
+const PARTS = ["core", "components/labels", "state/selection", "state/several"];
 /** A page that shows a run of 6 tokens, 3 layers and 2 heads. */
 function page(selection = {}, order = PARTS) {
   const window = load(order, FIELDS);
@@ -147,6 +147,69 @@ test("a second token chosen once more is none", () => {
   assert.deepEqual(chosen(window), [2, 1, 0, null]);
 });
 
+/** The same page, whose selection has fields that hold several. */
+function several(selection = {}) {
+  const window = page(selection);
+  const fields = [
+    ...FIELDS,
+    { name: "heads", of: null, optional: true, address: true, was: null, each: ["layer", "head"], most: 3 },
+    { name: "tokens", of: null, optional: true, address: true, was: null, each: ["token"], most: 2 },
+  ];
+  const app = window.dashboardApp;
+  app.fields = () => fields;
+  app.say = (sentence) => window.said.push(sentence);
+  window.said = [];
+  return { window, app, added: () => [app.state.selection.heads ?? null, app.state.selection.tokens ?? null] };
+}
+
+for (const [change, expected] of [
+  [{ heads: "0.0,2.1" }, ["0.0,2.1", null]],
+  [{ heads: "0.0,0.0,3.0,1,1.2,x.1,0.1" }, ["0.0,0.1", null]],
+  [{ heads: "0.0,0.1,1.0,1.1" }, ["0.0,0.1,1.0", null]],
+  [{ tokens: "5,6,-1,5,0" }, [null, "5,0"]],
+  [{ tokens: null }, [null, null]],
+  [{ tokens: 3 }, [null, null]],
+]) {
+  test(`${JSON.stringify(change)} adds ${expected}, and selects nothing else`, () => {
+    const { window, app, added } = several();
+    app.propose(change);
+    assert.deepEqual(added(), expected);
+    assert.deepEqual(chosen(window), [2, 1, 0, null]);
+  });
+}
+
+test("a head or token is added, removed when it comes again, and no more than there is room for", () => {
+  const { window, app, added } = several();
+  app.add("heads", "0.1");
+  app.addSelected("heads");
+  app.add("tokens", "4");
+  assert.deepEqual(added(), ["0.1,1.0", "4"]);
+  assert.equal(JSON.stringify(app.addedHeads()), "[[0,1],[1,0]]");
+  app.propose({ layer: 2 });
+  assert.deepEqual(added(), ["0.1,1.0", "4"]);
+  app.add("heads", "0.1");
+  assert.deepEqual(added(), ["1.0", "4"]);
+  app.add("tokens", "5");
+  app.add("tokens", "3");
+  assert.deepEqual(added(), ["1.0", "4,5"]);
+  assert.match(window.said[0], /^No more than 2 tokens/);
+  app.clearAdded();
+  assert.deepEqual(added(), [null, null]);
+});
+
+test("Dash is given what was added with the whole selection, and it stands in the address", () => {
+  const { window, app } = several();
+  app.add("heads", "0.1");
+  window.later.forEach(([act]) => act());
+  const [, { data }] = window.written.at(-1);
+  assert.equal(data.heads, "0.1");
+  assert.equal(data.tokens, null);
+  const own = window.dash_clientside.dashboard;
+  const before = { run: "r", token: 2, layer: 1, head: 0, second: null };
+  const found = own.reduce(null, { heads: "1.1", tokens: "3", serial: 9 }, before);
+  assert.deepEqual({ ...found }, { ...before, heads: "1.1", tokens: "3" });
+});
+
 test("nothing is proposed of a run that is not shown", () => {
   const window = page({ run: "another" });
   window.dashboardApp.propose({ token: 5 });
@@ -168,7 +231,7 @@ test("a kept selection of an earlier version has its second token", () => {
 });
 
 test("scripts may come in any order", () => {
-  for (const order of [PARTS, [...PARTS].reverse(), [PARTS[1], PARTS[0], PARTS[2]]]) {
+  for (const order of [PARTS, [...PARTS].reverse(), [PARTS[1], PARTS[3], PARTS[0], PARTS[2]]]) {
     const window = page({}, order);
     window.dashboardApp.propose({ token: 5 });
     assert.deepEqual(chosen(window), [5, 1, 0, null]);

@@ -3,7 +3,7 @@ const { documentOf } = require("./elements");
 const { FIELDS, load } = require("./scripts");
 
 const PARTS = [
-  ...["core", "components/labels", "components/announcer", "components/pairs", "state/selection"],
+  ...["core", "components/labels", "components/announcer", "components/pairs", "state/selection", "state/several"],
   "components/strip-marks",
   "components/token-strip",
 ];

@@ -177,7 +177,8 @@ class Person:
                 if (!selection || !info || info.run !== selection.run) return false;
                 const { token, layer, head } = selection;
                 const second = selection.second === token ? null : selection.second;
-                const place = [info.run.slice(0, 8), token, layer, head, second].map((v) => v ?? "").join("-");
+                const place = [info.run.slice(0, 8), token, layer, head, second].map((v) => v ?? "")
+                    .concat([selection.heads, selection.tokens].filter(Boolean)).join("-");
                 const open = [...document.querySelectorAll(".view.active")];
                 const told = open.every((panel) => panel.querySelector(".heading").dataset.of === place);
                 const wanted = { ...selection, second: second ?? null };

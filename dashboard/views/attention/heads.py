@@ -69,7 +69,7 @@ def draw(context: Context) -> Spec:
         ]
         for layer, head in _all_heads(attention)
     ]
-    spec["layout"]["meta"] = {"heads": {"columns": columns, "rows": rows}}
+    spec["layout"]["meta"] = {"head_rows": {"columns": columns, "rows": rows}}
     return spec
 
 

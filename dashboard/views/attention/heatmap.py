@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.attention import strongest_keys
+from dashboard.analysis.mean_heads import Heads, mean_allowed, mean_rows
 from dashboard.components import ids
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
@@ -48,7 +49,7 @@ SCORES = {
 
 def draw(context: Context) -> Spec:
     attention, selection = context.attention, context.selection
-    shade = _shades(attention, selection.layer, selection.head)
+    shade = _shades(attention, selection.all_heads)
     spec = attention_cells(shade, attention.asks.tokens, attention.answers.tokens)
     spec["layout"]["uirevision"] = f"{context.run.key}-{attention.kind}"
     return spec
@@ -56,12 +57,13 @@ def draw(context: Context) -> Spec:
 
 def export(context: Context) -> go.Figure:
     attention, selection = context.attention, context.selection
-    layer, head = selection.layer, selection.head
+    heads, count = selection.all_heads, len(attention.asks)
     selected, sides = (selection.token, selection.second), (attention.asks.tokens, attention.answers.tokens)
     if max(attention.shape) <= LARGEST_HEATMAP:
-        figure = attention_map(attention.weights(layer, head), *sides, attention.allowed(layer), selected)
+        weights, allowed = (read(attention, heads, 0, count) for read in (mean_rows, mean_allowed))
+        figure = attention_map(weights, *sides, allowed, selected)
     else:
-        figure = attention_picture(_shades(attention, layer, head), *sides, selected)
+        figure = attention_picture(_shades(attention, heads), *sides, selected)
     name_selected(figure, *sides, selected)
     weight_legend(figure)
     margin = figure.layout.margin
@@ -70,20 +72,20 @@ def export(context: Context) -> go.Figure:
     return figure
 
 
-def _blocks(attention: Attention, layer: int, head: int) -> Iterator[tuple[int, np.ndarray]]:
+def _blocks(attention: Attention, heads: Heads) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the first row and the (query, key) weights of some rows at a time, so a long text needs no whole matrix."""
     queries, keys = attention.shape
     height = max(1, BLOCK // keys)
     for first in range(0, queries, height):
-        yield first, attention.rows(layer, head, first, min(queries, first + height))
+        yield first, mean_rows(attention, heads, first, min(queries, first + height))
 
 
-def _shades(attention: Attention, layer: int, head: int) -> np.ndarray:
-    """(query, key) uint8 shades of one head."""
+def _shades(attention: Attention, heads: Heads) -> np.ndarray:
+    """(query, key) uint8 shades of one head, or of the mean of several."""
     shade = np.empty(attention.shape, dtype=np.uint8)
-    for first, weights in _blocks(attention, layer, head):
+    for first, weights in _blocks(attention, heads):
         last = first + len(weights)
-        shade[first:last] = shades(weights, attention.allowed(layer, first, last))
+        shade[first:last] = shades(weights, mean_allowed(attention, heads, first, last))
     return shade
 
 
@@ -91,7 +93,8 @@ def _lost(attention: Attention, layer: int, head: int) -> tuple[int, ...]:
     """The queries whose weights are not finite."""
 
     def look() -> tuple[int, ...]:
-        rows = np.concatenate([np.isfinite(weights).all(axis=1) for _first, weights in _blocks(attention, layer, head)])
+        blocks = _blocks(attention, ((layer, head),))
+        rows = np.concatenate([np.isfinite(weights).all(axis=1) for _first, weights in blocks])
         return tuple(np.flatnonzero(~rows).tolist())
 
     clear = (
@@ -115,17 +118,24 @@ def _known(attention: Attention, layer: int, head: int) -> bool:
 
 def text(context: Context) -> Words:
     attention, selection = context.attention, context.selection
-    lost = _lost(attention, selection.layer, selection.head)
+    lost = tuple(sorted({row for place in selection.all_heads for row in _lost(attention, *place)}))
     if len(lost) == len(attention.asks):
         message = not_finite_message(context.run, f"The weights of layer {selection.layer} are not finite.")
         return Words("Attention", message=message)
     token, second = selection.token, selection.second
-    place = f"Layer {selection.layer}, head {selection.head}: what "
-    title = [place, token_at(attention.asks, token), f" ({token}) attends to"]
+    title = [f"{heads_name(selection)}: what ", token_at(attention.asks, token), f" ({token}) attends to"]
     footer = _reads(attention, selection, token, "selected", second)
     if second is not None and second != token:
         footer = [*footer, html.Span(className="line-end"), *_reads(attention, selection, second, "second", token)]
     return Words(title, _caption(attention, selection) + _empty_rows(attention, lost), footer)
+
+
+def heads_name(selection: Selection) -> str:
+    """What the heatmap shows: "Layer 24, head 4", or "Mean of 3 heads: 24.4, 10.8, 3.1"."""
+    heads = selection.all_heads
+    if len(heads) == 1:
+        return f"Layer {selection.layer}, head {selection.head}"
+    return f"Mean of {len(heads)} heads ({', '.join(f'{layer}.{head}' for layer, head in heads)})"
 
 
 def _empty_rows(attention: Attention, lost: tuple[int, ...]) -> str:
@@ -141,7 +151,7 @@ def _empty_rows(attention: Attention, lost: tuple[int, ...]) -> str:
 
 def _reads(attention: Attention, selection: Selection, query: int, mark: str, other: int | None) -> list[Any]:
     """One line: how much a token attends to the other of two, and what it attends to most, with exact weights."""
-    row = attention.rows(selection.layer, selection.head, query, query + 1)[0]
+    row = mean_rows(attention, selection.all_heads, query, query + 1)[0]
     answers = attention.answers
     name, strongest = token_at(attention.asks, query, class_name=f"tok {mark}"), strongest_keys(row)
     if not np.isfinite(row).all():
@@ -150,7 +160,7 @@ def _reads(attention: Attention, selection: Selection, query: int, mark: str, ot
         lead = html.Span([name, " attends most to"], className="lead-in verb")
         return [lead, *(_weight(answers, item.token, item.weight) for item in strongest)]
     rest = [item for item in strongest if item.token != other][:4]  # all of it fits on one line
-    if attention.allowed(selection.layer, query, query + 1)[0][other]:
+    if mean_allowed(attention, selection.all_heads, query, query + 1)[0][other]:
         pair = [html.Span([name, " attends to"], className="lead-in verb"), _weight(answers, other, float(row[other]))]
     else:
         later = attention.recipe(selection.layer).mask == "causal" and other > query
@@ -192,8 +202,10 @@ def _caption(attention: Attention, selection: Selection) -> str:
 def explain(context: Context) -> Explanation:
     """Explain heads, the selected row, and how to read it."""
     attention, selection = context.attention, context.selection
-    row = attention.rows(selection.layer, selection.head, selection.token, selection.token + 1)[0]
+    row = mean_rows(attention, selection.all_heads, selection.token, selection.token + 1)[0]
     place: Sentence = [f"In layer {selection.layer}, head {selection.head}, "]
+    if len(selection.all_heads) > 1:
+        place = [f"On average over the {len(selection.all_heads)} selected heads, "]
     return (
         [
             "The model has ",
@@ -301,7 +313,8 @@ def one_head_line() -> html.Div:
 
 def table(context: Context) -> Table:
     attention, selection = context.attention, context.selection
-    return head_table(attention, selection.layer, selection.head) if context.whole else row_table(attention, selection)
+    heads, name = selection.all_heads, heads_name(selection)
+    return head_table(attention, heads, name) if context.whole else row_table(attention, selection, name)
 
 
 VIEW = View(
@@ -316,7 +329,7 @@ VIEW = View(
         "by token.",
     ),
     selects="drawn",
-    figure_reads=("run", "stream", "layer", "head"),
+    figure_reads=("run", "stream", "layer", "head", "heads"),
     draw=draw,
     text=text,
     explain=explain,

@@ -26,7 +26,7 @@ from plotly.io.json import to_json_plotly
 from dashboard.components.markup import Plain, attributes, bound, plain
 from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.selection import LOCATION, Selection
+from dashboard.contracts.selection import LOCATION, SEVERAL, Selection
 from dashboard.contracts.table import Table
 from dashboard.errors import AddressNotFoundError, MissingArrayError
 from dashboard.figures.spec import Spec, spec_of
@@ -168,6 +168,8 @@ def _placed(words: Words) -> dict[str, list[Plain]]:
 
 def state_name(selection: Selection) -> str:
     """The name of the state that a text describes: the first eight digits of the run's key, and each index in the order
-    of `Selection`."""
+    of `Selection`; then what was added, if anything was."""
     location = [getattr(selection, field.name) for field in LOCATION]
-    return "-".join([selection.run[:8], *("" if index is None else str(index) for index in location)])
+    added = (field.plain(getattr(selection, field.name)) for field in SEVERAL)
+    indices = ("" if index is None else str(index) for index in location)
+    return "-".join([selection.run[:8], *indices, *filter(None, added)])

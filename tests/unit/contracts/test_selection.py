@@ -38,11 +38,13 @@ def test_addresses_of_before_have_other_names() -> None:
 
 
 def test_a_selection_comes_back_from_its_json_and_its_address() -> None:
-    full = Selection(KEY, 1, 0, 1, 3, OTHER, "encoder", "a-stamp")
+    full = Selection(KEY, 1, 0, 1, 3, OTHER, "encoder", "a-stamp", ((24, 4), (10, 8)), (3, 5))
     assert Selection.from_json(full.to_json()) == full
     query = full.to_query()
     told = {"run": KEY, "token": "1", "layer": "0", "head": "1", "second": "3", "second_run": OTHER}
-    assert query == {**told, "stream": "encoder"}
+    assert query == {**told, "stream": "encoder", "heads": "24.4,10.8", "tokens": "3,5"}
+    assert full.to_json()["heads"] == "24.4,10.8"
+    assert Selection(KEY, 1, 0, 1).to_json()["tokens"] is None
     assert Selection.from_json(query) == replace(full, stamp=None)  # a link means the run, not one capture of it
     assert "second" not in Selection(KEY, 1, 0, 1).to_query()
 
@@ -52,6 +54,8 @@ def test_the_browser_is_told_every_field_and_its_bound() -> None:
     assert list(told) == [field.name for field in FIELDS] == [field.name for field in fields(Selection)]
     assert told["second"] == {"name": "second", "of": "token", "optional": True, "address": True, "was": "other"}
     assert told["stamp"] == {"name": "stamp", "of": None, "optional": True, "address": False, "was": None}
+    heads = {"name": "heads", "of": None, "optional": True, "address": True, "was": None}
+    assert told["heads"] == {**heads, "each": ("layer", "head"), "most": 8}
     assert {field["of"] for field in told.values()} - {None} <= set(make_run().counts())
 
 
@@ -125,6 +129,29 @@ def test_a_bad_second_token_is_a_named_error(value: object) -> None:
         Selection.from_json({**GOOD, "second": value})
 
 
+def test_all_heads_and_tokens_are_named_once_the_selected_one_first() -> None:
+    selection = Selection.from_json({**GOOD, "heads": "1.1,0.1,1.1", "tokens": "5,1,0"})
+    assert selection.heads == ((1, 1), (0, 1))
+    assert selection.all_heads == ((0, 1), (1, 1))
+    assert selection.all_tokens == (1, 5, 0)
+    assert Selection(KEY, 1, 0, 1).all_heads == ((0, 1),)
+
+
+@pytest.mark.parametrize("name", ["heads", "tokens"])
+@pytest.mark.parametrize("value", ["x", 3, "1.", "1.2.3", "-1", "1,,2", ["1.1"], "9" * 3000, "1 , 2", "٣", "1\n", True])
+def test_what_is_not_several_is_a_named_error(name: str, value: object) -> None:
+    with pytest.raises(BadSelectionError, match=f"added {name}") as found:
+        Selection.from_json({**GOOD, name: value})
+    assert len(str(found.value)) < 120
+
+
+def test_only_so_many_can_be_added() -> None:
+    heads = [f"0.{i}" for i in range(9)]
+    assert len(Selection.from_json({**GOOD, "heads": ",".join(heads[:8])}).heads) == 8
+    with pytest.raises(BadSelectionError, match="9 added heads; select at most 8"):
+        Selection.from_json({**GOOD, "heads": ",".join(heads)})
+
+
 @pytest.mark.parametrize("value", ["x", 3, [KEY]])
 def test_a_bad_second_run_is_a_named_error(value: object) -> None:
     with pytest.raises(BadSelectionError, match="second run"):
@@ -140,6 +167,8 @@ def test_a_selection_is_checked_against_its_run() -> None:
         Selection(run.key, 0, 2, 0),
         Selection(run.key, 0, 0, 2),
         Selection(run.key, 0, 0, 0, second=6),
+        Selection(run.key, 0, 0, 0, heads=((0, 1), (2, 0))),
+        Selection(run.key, 0, 0, 0, tokens=(5, 6)),
     ):
         with pytest.raises(BadSelectionError, match="in this run; it has"):
             bad.checked(run)

@@ -71,7 +71,7 @@ def test_rows_hold_every_head_and_its_scores() -> None:
     run = make_run("causal")
     found = VIEW.draw(context(run))
     assert isinstance(found, dict)
-    told = found["layout"]["meta"]["heads"]
+    told = found["layout"]["meta"]["head_rows"]
     assert [column["name"] for column in told["columns"]] == [
         "Previous",
         "Next",
@@ -94,7 +94,7 @@ def test_a_score_that_is_no_number_is_said_to_be_none() -> None:
     run = ModelRun(header, arrays)
     found = VIEW.draw(context(run))
     assert isinstance(found, dict)
-    assert [row[4] for row in found["layout"]["meta"]["heads"]["rows"]] == [None] * 4
+    assert [row[4] for row in found["layout"]["meta"]["head_rows"]["rows"]] == [None] * 4
     VIEW.text(context(run, sort="next"))
     assert VIEW.export is not None
     VIEW.export(context(run, sort="next"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -205,3 +206,30 @@ def test_an_example_with_a_second_text_is_no_example() -> None:
     run = make_run("encoder", [example.text, " and another"], second_at=1, model=example.model)
     assert run.text == example.text
     assert opened_example(run, None) is None
+
+
+def test_what_an_address_adds_is_kept_as_far_as_the_run_has_it() -> None:
+    run = make_run()  # 6 tokens, 2 layers, 2 heads
+    assert location_in(run, {"heads": "1.1,0.0", "tokens": "5"}) == ({"heads": "1.1,0.0", "tokens": "5"}, [])
+    found, [problem] = location_in(run, {"heads": "1.1,2.0,x,1.1", "tokens": "1"})
+    assert found == {"heads": "1.1", "tokens": "1"}
+    assert "“2.0, x”" in problem
+    assert "layers 0 to 1 and heads 0 to 1" in problem
+    found, [problem] = location_in(run, {"tokens": "7"})
+    assert found == {}
+    assert "tokens 0 to 5" in problem
+    assert Selection.from_json({"run": run.key, "token": 0, "layer": 0, "head": 0, "heads": "1.1"}).checked(run)
+
+
+def test_what_was_added_stays_where_it_still_means_something() -> None:
+    before = make_run()
+    added = replace(selected(before, 4), heads=((1, 0),), tokens=(2, 3))
+    again = make_run()
+    assert start_of(again, before, added)["heads"] == "1.0"
+    assert start_of(again, before, added)["tokens"] == "2,3"
+    larger = make_run(layers=4)  # another model's heads are others
+    assert "heads" not in start_of(larger, before, added)
+    other = make_run(texts=("Another", " text"))
+    found = start_of(other, before, added)
+    assert found["heads"] == "1.0"
+    assert "tokens" not in found

@@ -217,6 +217,42 @@ def test_the_heatmap_is_of_the_selected_head_with_forbidden_cells_empty() -> Non
         assert z == [[int(shades(weights)[i, j]) if allowed[i][j] else 0 for j in range(6)] for i in range(6)]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_heatmap_of_several_heads_is_their_mean(kind: ModelKind) -> None:
+    run, view = make_run(kind), named("attention")
+    selection = dataclasses.replace(select(run), heads=((0, 1), (1, 0), (1, 1)))  # the selected one counts once
+    found = drawn_by(view, run, selection, defaults(view))
+    attention = run.attention_of()
+    mean = np.mean([attention.weights(layer, head).astype(float) for layer, head in ((1, 0), (0, 1), (1, 1))], axis=0)
+    assert array_z(found) == shades(mean, attention.allowed(1)).tolist()
+    words = view.text(Context(run, selection, defaults(view)))
+    title, footer = "".join(words_in(words.title)), "".join(words_in(words.footer))
+    assert title.startswith("Mean of 3 heads (1.0, 0.1, 1.1): what ")
+    assert f"{mean[3].max():.3f}" in footer
+    assert view.table is not None
+    for whole in (False, True):
+        table = view.table(Context(run, selection, defaults(view), whole=whole))
+        assert table is not None
+        assert table.title.startswith("Mean of 3 heads")
+        rows = [row for row in table.rows if not whole or row[0] == 3]
+        column = 4 if whole else 2
+        weights = [row[column] for row in rows if isinstance(row[column], float)]
+        assert weights == pytest.approx(mean[3][: len(weights)].tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("view", all_views(), ids=lambda view: view.name)
+def test_what_a_figure_tells_the_browser_has_no_name_of_a_field(view: View) -> None:
+    """`layout.meta` also holds the selection that the figure is of (dashboard/web/routes/figures.py)."""
+    run = make_run()
+    spec = view.draw(Context(run, select(run), defaults(view)))
+    meta = (
+        {}
+        if spec is None
+        else dict((spec["layout"] if isinstance(spec, dict) else spec.layout.to_plotly_json()).get("meta") or {})
+    )
+    assert set(meta) & {field.name for field in FIELDS} == set()
+
+
 def test_attention_words_give_the_strongest_weights_exactly() -> None:
     run = make_run("causal")
     weights = run.attention(1, 0)[3]

@@ -1,0 +1,136 @@
+"""Which lines to draw between tokens for some heads: the strongest weights, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+
+Direction = Literal["to", "from", "all"]
+DIRECTIONS: tuple[Direction, ...] = ("to", "from", "all")
+LEAST = 0.02  # the weight from which a line is drawn, unless another is asked for
+MOST_LINES = 500  # that are drawn at once, the strongest
+MOST_TOKENS = 40  # in a column
+BLOCK = 262_144  # weights that are looked at at a time
+# by a head's index, a first query and the one after the last: weights (query, key), and which of them the mask allows
+Rows = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Lines:
+    """The lines of some heads, weakest first.
+
+    Attributes:
+        head: (line,) int, index of the head. query, key: (line,) int, positions. weight: (line,) float32.
+        possible: how many lines the masks allow in this direction. left_out: how many of them are not among these
+            lines; left_weight: the sum of their weights. lost: weights that are not finite, which are in neither.
+        readable: (token,) bool, which tokens a chosen token may attend to, or be attended to by, in one of the heads;
+            all if there is no chosen token.
+    """
+
+    head: np.ndarray
+    query: np.ndarray
+    key: np.ndarray
+    weight: np.ndarray
+    possible: int
+    left_out: int
+    left_weight: float
+    lost: int
+    readable: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.weight)
+
+
+def strongest_lines(
+    rows: Rows, heads: int, shape: tuple[int, int], tokens: Sequence[int], direction: Direction, least: float
+) -> Lines:
+    """Return the lines of weight `least` or more, at most `MOST_LINES`: the strongest.
+
+    Args:
+        rows: the weights. heads: how many there are. shape: (queries, keys). tokens: the chosen ones.
+        direction: "to": from the chosen tokens to what they attend to; "from": from what attends to them; "all": every
+            pair.
+    """
+    kept: list[np.ndarray] = []  # (4, line) float64: head, query, key, weight
+    possible, lost, total = 0, 0, 0.0
+    readable = np.full(max(shape), direction == "all")
+    for head, first, weights, allowed in _blocks(rows, heads, shape, tokens, direction):
+        columns = np.array(tokens) if direction == "from" else np.arange(shape[1])
+        finite = np.isfinite(weights) & allowed
+        possible += int(allowed.sum())
+        lost += int((allowed & ~np.isfinite(weights)).sum())
+        total += float(weights[finite].sum(dtype=np.float64))
+        if direction == "to":
+            readable[: shape[1]] |= allowed.any(axis=0)
+        elif direction == "from":
+            readable[first : first + len(weights)] |= allowed.any(axis=1)
+        at = np.nonzero(finite & (weights >= least))
+        kept.append(np.stack([np.full(len(at[0]), head), first + at[0], columns[at[1]], weights[at]]))
+        if sum(found.shape[1] for found in kept) > 8 * MOST_LINES:
+            kept = [_strongest(np.concatenate(kept, axis=1))]
+    found = _strongest(np.concatenate(kept, axis=1)) if kept else np.empty((4, 0))
+    weight = found[3].astype(np.float32)
+    left = max(0.0, total - float(found[3].sum()))
+    whole = possible - lost
+    head_of, query, key = found[:3].astype(int)
+    left_out = whole - len(weight)
+    return Lines(head_of, query, key, weight, possible, left_out, left if left_out else 0.0, lost, readable)
+
+
+def _blocks(
+    rows: Rows, heads: int, shape: tuple[int, int], tokens: Sequence[int], direction: Direction
+) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
+    """Yield head, first query, weights and what is allowed, of the chosen queries or the chosen keys."""
+    height = max(1, BLOCK // shape[1])
+    for head in range(heads):
+        if direction == "to":
+            for query in tokens:
+                yield head, query, *rows(head, query, query + 1)
+            continue
+        for first in range(0, shape[0], height):
+            weights, allowed = rows(head, first, min(shape[0], first + height))
+            yield (
+                (head, first, weights[:, tokens], allowed[:, tokens])
+                if direction == "from"
+                else (head, first, weights, allowed)
+            )
+
+
+def _strongest(found: np.ndarray) -> np.ndarray:
+    """The strongest lines, weakest first."""
+    return found[:, np.argsort(found[3], kind="stable")[-MOST_LINES:]]
+
+
+def tokens_shown(lines: Lines, count: int, chosen: Sequence[int], most: int = MOST_TOKENS) -> tuple[int, ...]:
+    """Return the tokens to show: all of a short text; of a longer one the chosen ones, their neighbours, and the ends
+    of the strongest lines, as far as there is room.
+
+    Args:
+        count: the text's tokens.
+    """
+    if count <= most:
+        return tuple(range(count))
+    shown = set(chosen[:most])
+    for token in chosen:
+        beside = {token - 1, token + 1} & set(range(count))
+        if len(shown | beside) <= most:
+            shown |= beside
+    for query, key in zip(lines.query[::-1].tolist(), lines.key[::-1].tolist(), strict=True):
+        if len(shown | {query, key}) <= most:
+            shown |= {query, key}
+    return tuple(sorted(shown))
+
+
+def between(lines: Lines, tokens: Sequence[int]) -> Lines:
+    """Return the lines whose two ends are among `tokens`; the others count as left out."""
+    inside = np.isin(lines.query, tokens) & np.isin(lines.key, tokens)
+    gone = lines.weight[~inside]
+    return replace(
+        lines,
+        **{name: getattr(lines, name)[inside] for name in ("head", "query", "key", "weight")},
+        left_out=lines.left_out + len(gone),
+        left_weight=lines.left_weight + float(gone.sum(dtype=np.float64)),
+    )

@@ -1,0 +1,318 @@
+"""Lines: from the selected tokens to what they attend to, or the other way, in several heads at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from dash import html
+
+from dashboard.analysis.attention_lines import (
+    LEAST,
+    MOST_LINES,
+    Lines,
+    between,
+    strongest_lines,
+    tokens_shown,
+)
+from dashboard.components import ids
+from dashboard.components.glossary import term
+from dashboard.components.markup import attributes
+from dashboard.contracts.context import Context
+from dashboard.contracts.table import Cell, Column, Table
+from dashboard.figures.attention_lines import lines_figure, page_lines
+from dashboard.figures.spec import Spec
+from dashboard.figures.tokens import axis_names, run_labels
+from dashboard.views.controls import Choice, Number, Text
+from dashboard.views.declaration import Explanation, Sentence, View, Words
+from dashboard.views.explanation import named
+from dashboard.views.not_finite import not_finite_message
+from dashboard.views.token_spans import token_at
+
+TO, FROM, ALL = "to", "from", "all"
+DIRECTION = Choice(
+    "direction",
+    "Lines show",
+    (
+        (TO, "What the selected token attends to"),
+        (FROM, "What attends to the selected token"),
+        (ALL, "What each token attends to"),
+    ),
+)
+WEAKEST = Number("least", "Weakest line drawn (weight)", 0, 1, LEAST, 0.005)
+OFF = Text("off", "Heads not drawn", help="As layer.head, for example 10.8, 3.1; the legend switches them, too.")
+NAMED = 3  # weights of each head in the footer
+
+Place = tuple[int, int]
+
+
+def _on(context: Context) -> list[int]:
+    """The indices of the chosen heads that are drawn."""
+    off = {(int(layer), int(head)) for layer, head in re.findall(r"(\d{1,6})\.(\d{1,6})", context.options["off"])}
+    return [index for index, place in enumerate(context.selection.all_heads) if place not in off]
+
+
+def _chosen(context: Context) -> tuple[int, ...]:
+    """The tokens that the lines come from or go to."""
+    return context.selection.all_tokens if context.options["direction"] != ALL else (context.selection.token,)
+
+
+def _found(context: Context) -> tuple[Lines, tuple[int, ...]]:
+    """The lines to draw, and the tokens to show."""
+    attention, options = context.attention, context.options
+    places = tuple(context.selection.all_heads[index] for index in _on(context))
+    chosen, direction, least = _chosen(context), options["direction"], options["least"]
+
+    def rows(index: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        layer, head = places[index]
+        return attention.rows(layer, head, first, last), attention.allowed(layer, first, last)
+
+    def look() -> tuple[Lines, tuple[int, ...]]:
+        lines = strongest_lines(rows, len(places), attention.shape, chosen, direction, least)
+        shown = tokens_shown(lines, max(attention.shape), chosen)
+        return between(lines, shown), shown
+
+    found: tuple[Lines, tuple[int, ...]] = attention.remember(("lines", places, chosen, direction, least), look)
+    return found
+
+
+def _lost(context: Context, lines: Lines) -> bool:
+    """Whether there are weights, and none is finite."""
+    return lines.possible > 0 and lines.lost == lines.possible
+
+
+def draw(context: Context) -> Spec | None:
+    lines, shown = _found(context)
+    if _lost(context, lines):
+        return None
+    return page_lines(
+        lines, shown, context.selection.all_heads, _on(context), _chosen(context), context.options["direction"]
+    )
+
+
+def export(context: Context) -> go.Figure | None:
+    lines, shown = _found(context)
+    if _lost(context, lines):
+        return None
+    heads = context.selection.all_heads
+    named_heads = [(index, f"layer {heads[index][0]}, head {heads[index][1]}") for index in _on(context)]
+    names = axis_names(run_labels(context.stream))
+    return lines_figure(lines, shown, names, named_heads, _chosen(context))
+
+
+def _head(place: Place) -> str:
+    return f"{place[0]}.{place[1]}"
+
+
+def _listed(parts: list[str]) -> str:
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
+
+
+def _places(context: Context) -> str:
+    """ "head 24.4", "heads 24.4 and 10.8"."""
+    heads = [_head(context.selection.all_heads[index]) for index in _on(context)]
+    return "no head" if not heads else ("head " if len(heads) == 1 else "heads ") + _listed(heads)
+
+
+def text(context: Context) -> Words:
+    lines, shown = _found(context)
+    if _lost(context, lines):
+        return Words("Lines", message=not_finite_message(context.run, "These weights are not finite."))
+    caption = (
+        f"A line is a weight of {context.options['least']:g} or more; its width and strength follow the weight. "
+        "Each head has its colour and dash."
+    )
+    return Words(_title(context), caption, _footer(context, lines, shown), spoken=_spoken(context, lines, shown))
+
+
+def _title(context: Context) -> list[Any]:
+    chosen, direction = _chosen(context), context.options["direction"]
+    if direction == ALL:
+        return [f"What each token attends to, {_places(context)}"]
+    one = len(chosen) == 1
+    more = "" if one else f" and {len(chosen) - 1} more token{'s' if len(chosen) > 2 else ''}"
+    who = [token_at(context.stream, chosen[0]), f" ({chosen[0]}){more}"]
+    if direction == TO:
+        return ["What ", *who, f" attend{'s' if one else ''} to, {_places(context)}"]
+    return ["What attends to ", *who, f", {_places(context)}"]
+
+
+def _footer(context: Context, lines: Lines, shown: tuple[int, ...]) -> list[Any]:
+    """Each head's largest weights, and what is left out."""
+    parts: list[Any] = []
+    for index, style in enumerate(_on(context)):
+        mine = np.flatnonzero(lines.head == index)[::-1][:NAMED]
+        parts.append(html.Span(_head(context.selection.all_heads[style]), className="lead-in"))
+        if not len(mine):
+            parts.append(html.Span("no line", className="number"))
+        parts += [_pair(context, lines, int(line)) for line in mine]
+        parts.append(html.Span(className="line-end"))
+    return [*parts, *(html.Span(said, className="aside") for said in _left_out(context, lines, shown))]
+
+
+def _pair(context: Context, lines: Lines, line: int) -> html.Span:
+    """The far end of a line, or both ends if the near one is not the selected token, and its exact weight."""
+    query, key, weight = int(lines.query[line]), int(lines.key[line]), float(lines.weight[line])
+    asks, answers = context.attention.asks, context.attention.answers
+    from_, to = [token_at(asks, query), _position(query)], [token_at(answers, key), _position(key)]
+    direction, token = context.options["direction"], context.selection.token
+    ends = (
+        to
+        if direction == TO and query == token
+        else from_
+        if direction == FROM and key == token
+        else [*from_, " → ", *to]
+    )
+    return html.Span([*ends, html.B(f" {_short(weight)}", title=f"{weight:.9g}")], className="number")
+
+
+def _position(token: int) -> html.Span:
+    return html.Span(f" ({token})", className="pos")
+
+
+def _short(weight: float) -> str:
+    return f"{weight:.3f}" if weight >= 5e-4 or weight == 0 else f"{weight:.1e}"
+
+
+def _left_out(context: Context, lines: Lines, shown: tuple[int, ...]) -> Iterator[str]:
+    """What is not drawn, a sentence each."""
+    least, count = context.options["least"], max(context.attention.shape)
+    whole = lines.possible - lines.lost
+    if lines.left_out:
+        why = f"weight below {least:g}"
+        if len(lines) == MOST_LINES or len(shown) < count:
+            why += ", or no room"
+        yield f"Left out: {lines.left_out:,} of {whole:,} lines ({why}), sum of their weights {lines.left_weight:.3f}"
+    elif whole:
+        yield f"All {whole:,} lines are drawn" if whole > 1 else "The only line is drawn"
+    if len(shown) < count:
+        who = "the selected ones, their neighbours, and ends of the strongest lines"
+        yield f"{len(shown)} of {count:,} tokens shown: {who}"
+    if lines.lost:
+        yield f"{lines.lost:,} weights are not finite, and have no line"
+
+
+def _spoken(context: Context, lines: Lines, shown: tuple[int, ...]) -> tuple[str, ...]:
+    return (f"{len(lines):,} lines are drawn.", *(f"{said}." for said in _left_out(context, lines, shown)))
+
+
+def explain(context: Context) -> Explanation:
+    """What a line is, the strongest one, and what to make of it."""
+    lines, _shown = _found(context)
+    what: Sentence = [
+        "A line goes from a token that looks (",
+        term("query"),
+        ") to one that is looked at (",
+        term("key"),
+        "), in one ",
+        term("head"),
+        "; a wider line is a larger ",
+        term("attention"),
+        " weight.",
+    ]
+    if not len(lines):
+        reason = (
+            "The weights are not finite here."
+            if _lost(context, lines)
+            else "No head is drawn; the legend switches heads on."
+            if not _on(context)
+            else f"No weight is {context.options['least']:g} or more here."
+        )
+        return what, [reason], ["Options has the direction of the lines and the weakest one to draw."]
+    query, key, weight = int(lines.query[-1]), int(lines.key[-1]), float(lines.weight[-1])
+    place = context.selection.all_heads[_on(context)[int(lines.head[-1])]]
+    attention = context.attention
+    whom: Sentence = ["itself"] if query == key else named(attention.answers, key)
+    strongest: Sentence = [f"The strongest of the {len(lines):,} lines is in head {_head(place)}: "]
+    if len(lines) == 1:
+        strongest = [f"The only line is in head {_head(place)}: "]
+    strongest += [*named(attention.asks, query), " attends to ", *whom, f" with weight {_short(weight)}, of 1 in all."]
+    if not lines.left_out:
+        return what, strongest, ["No line is left out; Ctrl-click another head in the grid to add it."]
+    left = f"{lines.left_out:,} weaker lines are" if lines.left_out > 1 else "One weaker line is"
+    if lines.left_out == 1:
+        return what, strongest, [f"{left} left out, with weight {_short(lines.left_weight)}."]
+    return what, strongest, [f"{left} left out; together they have weight {_short(lines.left_weight)}."]
+
+
+def table(context: Context) -> Table | None:
+    """The lines, strongest first; in a file every pair of tokens in this direction, with the weights left out, too."""
+    lines, _shown = _found(context)
+    if _lost(context, lines):
+        return None
+    labels, heads, on = run_labels(context.stream), context.selection.all_heads, _on(context)
+    names = ("Layer", "Head", "Query", "Query token", "Key", "Key token", "Weight")
+    if context.whole:
+        more = ("Drawn", "Query label", "Key label")
+        count = len(on) * _pairs(context)
+        columns = tuple(Column(name) for name in (*names, *more))
+        return Table("Every weight; empty where the mask hides the key", columns, _every(context, lines), count)
+    rows: list[tuple[Cell, ...]] = []
+    for line in range(len(lines) - 1, -1, -1):
+        query, key = int(lines.query[line]), int(lines.key[line])
+        place = heads[on[int(lines.head[line])]]
+        rows.append((*place, query, labels[query], key, labels[key], float(lines.weight[line])))
+    said = " ".join(f"{one}." for one in _left_out(context, lines, _shown))
+    title = f"{len(rows):,} lines, strongest first. {said}"
+    return Table(title, tuple(Column(name) for name in names), rows, len(rows))
+
+
+def _pairs(context: Context) -> int:
+    queries, keys = context.attention.shape
+    chosen = len(_chosen(context))
+    return {TO: chosen * keys, FROM: queries * chosen, ALL: queries * keys}[context.options["direction"]]
+
+
+def _every(context: Context, lines: Lines) -> Iterator[tuple[Cell, ...]]:
+    """Every pair in this direction, query by query."""
+    attention, direction, chosen = context.attention, context.options["direction"], _chosen(context)
+    labels, texts = run_labels(context.stream), [token.text for token in context.stream.tokens]
+    drawn = set(zip(lines.head.tolist(), lines.query.tolist(), lines.key.tolist(), strict=True))
+    queries, keys = attention.shape
+    for index, style in enumerate(_on(context)):
+        layer, head = context.selection.all_heads[style]
+        for query in chosen if direction == TO else range(queries):
+            row = attention.rows(layer, head, query, query + 1)[0]
+            allowed = attention.allowed(layer, query, query + 1)[0]
+            for key in chosen if direction == FROM else range(keys):
+                weight = float(row[key]) if allowed[key] else None
+                is_drawn = "yes" if (index, query, key) in drawn else ""
+                ends = (query, texts[query], key, texts[key])
+                yield layer, head, *ends, weight, is_drawn, labels[query], labels[key]
+
+
+def legend() -> html.Div:
+    """The legend, which assets/overlays/lines.js writes: a switch for each head."""
+    return html.Div(
+        id=ids.LINES_LEGEND, className="lines-legend", role="group", **attributes(aria_label="Heads that are drawn")
+    )
+
+
+VIEW = View(
+    name="lines",
+    title="Lines",
+    card="attention",
+    tab="Lines",
+    order=2,
+    invitation=(
+        "Run a text to see what a token attends to, as lines.",
+        "One colour for each head; Ctrl-click heads in the grid to compare several.",
+    ),
+    figure_reads=("run", "stream", "token", "layer", "head", "heads", "tokens"),
+    reads=lambda options: (
+        ("run", "stream", "token", "layer", "head", "heads", "tokens")
+        if options["direction"] != ALL
+        else ("run", "stream", "token", "layer", "head", "heads")
+    ),
+    selects="drawn",
+    draw=draw,
+    text=text,
+    explain=explain,
+    table=table,
+    export=export,
+    above=legend,
+    controls=(DIRECTION, WEAKEST, OFF),
+)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dashboard.figures.lens_plot import plot_logit_lens
     from dashboard.figures.pca_plot import plot_hidden_pca
     from dashboard.figures.prediction import plot_token_probabilities
+    from dashboard.figures.query_key import plot_query_key
     from dashboard.notebook.linked_page import show
 
 __version__ = "0.1.0"
@@ -41,6 +42,7 @@ __all__ = [
     "plot_classes",
     "plot_hidden_pca",
     "plot_logit_lens",
+    "plot_query_key",
     "plot_token_probabilities",
     "read_table",
     "save_run",
@@ -61,6 +63,7 @@ _HOMES = {
     "plot_classes": "dashboard.figures.classes",
     "plot_hidden_pca": "dashboard.figures.pca_plot",
     "plot_logit_lens": "dashboard.figures.lens_plot",
+    "plot_query_key": "dashboard.figures.query_key",
     "plot_token_probabilities": "dashboard.figures.prediction",
     "show": "dashboard.notebook.linked_page",
     "wrap_model": "dashboard.capture.loader",

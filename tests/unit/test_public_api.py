@@ -47,6 +47,7 @@ def test_every_name_is_defined_where_it_is_said_to_be(name: str) -> None:
         "plot_classes",
         "plot_hidden_pca",
         "plot_logit_lens",
+        "plot_query_key",
         "plot_token_probabilities",
         "show",
     ],

@@ -82,7 +82,7 @@ class Group:
 
     Attributes:
         dimensions: one or two. product: the sum of their products.
-        wavelength: in tokens, after which the pair has turned once; None for a single dimension.
+        wavelength: in tokens, after which the embedding has turned them once; None if it does not turn them.
     """
 
     dimensions: tuple[int, ...]
@@ -132,17 +132,18 @@ def groups_of(products: np.ndarray, order: Order = "size", pairs: np.ndarray | N
             pairs of dimensions, the fastest first, and then those that no rotary embedding turns.
         pairs: as from `rotary_pairs`, needed for "frequency"; without it the dimensions stay as they are.
     """
-    singles = [Group((index,), float(product)) for index, product in enumerate(products)]
+    fastest = [] if pairs is None else sorted(pairs.tolist(), key=lambda pair: -abs(pair[2]))
+    waves = {int(dimension): _wavelength(radians) for *two, radians in fastest for dimension in two}
+    singles = [Group((index,), float(product), waves.get(index)) for index, product in enumerate(products)]
     if order == "size":
         return sorted(singles, key=lambda group: -abs(group.product))
     if order == "dimension" or pairs is None:
         return singles
     turned = [
         Group((int(first), int(second)), float(products[int(first)] + products[int(second)]), _wavelength(radians))
-        for first, second, radians in sorted(pairs.tolist(), key=lambda pair: -abs(pair[2]))
+        for first, second, radians in fastest
     ]
-    there = {dimension for group in turned for dimension in group.dimensions}
-    return [*turned, *(group for group in singles if group.dimensions[0] not in there)]
+    return [*turned, *(group for group in singles if group.wavelength is None)]
 
 
 def _wavelength(radians: float) -> float:

@@ -76,8 +76,10 @@ def _same_states(layers: Sequence[nn.Module], given: list[Angles | None]) -> Ite
 
     def hook(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         angles = keywords.get("position_embeddings")
-        fits = isinstance(angles, tuple) and len(angles) == 2 and all(values.ndim == 3 for values in angles)
-        given.append((angles[0][0].double().cpu(), angles[1][0].double().cpu()) if fits else None)
+        if isinstance(angles, tuple) and len(angles) == 2 and all(values.ndim == 3 for values in angles):
+            given.append((angles[0][0].double().cpu(), angles[1][0].double().cpu()))
+        else:
+            given.append(None)
         if args:
             return (args[0][:, :1].expand_as(args[0]), *args[1:]), keywords
         states = keywords["hidden_states"]

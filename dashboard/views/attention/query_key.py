@@ -109,14 +109,14 @@ def _caption(context: Context, shown: Shown) -> str:
 
 def _footer(terms: ScoreTerms) -> list[Any]:
     """Every term of the score, so that they add up to it, and the weight."""
-    rounding = f"Sum of {len(terms.products)} float32 products, ± {terms.rounding:.1g} if added in float32"
     sink = [] if terms.sink is None else [_number("attention sink", terms.sink)]
     return [
-        html.Span(["q·k ", html.B(number(terms.dot), title=f"{terms.dot:.9g}. {rounding}")], className="number"),
+        _number("q·k", terms.dot),
         *(_number(name.lower(), amount, plus=True) for name, amount in terms.others()),
         _number("= score", terms.score),
         _number("weight", terms.weight),
         *sink,
+        html.Span(f"q·k in float32: ± {terms.rounding:.1g}", className="lead-in"),
     ]
 
 
@@ -200,7 +200,7 @@ VIEW = View(
     title="Query · key",
     card="attention",
     tab="Query · key",
-    order=12,
+    order=6,
     invitation=(
         "Run a text to see which dimensions make a score.",
         "One bar for each dimension of query times key, for the selected and the second token.",

@@ -63,6 +63,14 @@ def test_the_tables_rows_add_up_to_the_score_and_its_weight() -> None:
     )
 
 
+def test_every_row_of_a_turned_dimension_has_its_wavelength() -> None:
+    for order, wanted in (("dimension", [6.2831853, 628.31853] * 2), ("frequency", [6.2831853, 628.31853])):
+        assert VIEW.table is not None
+        table = VIEW.table(context(rotary(), order, whole=True))
+        assert table is not None
+        assert [row[5] for row in list(table.rows)[: len(wanted)]] == pytest.approx(wanted)
+
+
 def test_without_a_second_token_the_key_with_the_largest_weight_answers() -> None:
     run = rotary()
     best = int(run.attention(1, 1)[3].argmax())

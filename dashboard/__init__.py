@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dashboard.exports.frames import read_table
     from dashboard.exports.run_files import open_run, save_run
     from dashboard.figures.attention import plot_attention_heatmap
+    from dashboard.figures.attention_norms import plot_attention_norms
     from dashboard.figures.classes import plot_classes
     from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.lens_plot import plot_logit_lens
@@ -39,6 +40,7 @@ __all__ = [
     "open_run",
     "plot_attention_heads",
     "plot_attention_heatmap",
+    "plot_attention_norms",
     "plot_classes",
     "plot_hidden_pca",
     "plot_logit_lens",
@@ -60,6 +62,7 @@ _HOMES = {
     "save_run": "dashboard.exports.run_files",
     "plot_attention_heads": "dashboard.figures.heads",
     "plot_attention_heatmap": "dashboard.figures.attention",
+    "plot_attention_norms": "dashboard.figures.attention_norms",
     "plot_classes": "dashboard.figures.classes",
     "plot_hidden_pca": "dashboard.figures.pca_plot",
     "plot_logit_lens": "dashboard.figures.lens_plot",

@@ -94,7 +94,9 @@ def check(loaded: LoadedModel, model: Any, parts: Callable[[Any, int], Parts], t
         found = layer_norms(attention, passed, layer, 0, count)
         np.testing.assert_allclose(found, together, atol=1e-3 * scale, rtol=0)  # squares that cancel
         np.testing.assert_allclose(found, together, atol=2e-5 * scale, rtol=1e-3)
-        np.testing.assert_allclose(layer_norms(attention, passed, layer, 3, 5), found[3:5], rtol=1e-4, atol=1e-5 * scale)
+        np.testing.assert_allclose(
+            layer_norms(attention, passed, layer, 3, 5), found[3:5], rtol=1e-4, atol=1e-5 * scale
+        )
     return passed
 
 

@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from dashboard.exports.run_files import open_run, save_run
     from dashboard.figures.attention import plot_attention_heatmap
     from dashboard.figures.attention_lines import plot_attention_lines
+    from dashboard.figures.attention_norms import plot_attention_norms
     from dashboard.figures.classes import plot_classes
     from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.lens_plot import plot_logit_lens
     from dashboard.figures.pca_plot import plot_hidden_pca
     from dashboard.figures.prediction import plot_token_probabilities
+    from dashboard.figures.query_key import plot_query_key
     from dashboard.notebook.linked_page import show
 
 __version__ = "0.1.0"
@@ -40,9 +42,11 @@ __all__ = [
     "plot_attention_heads",
     "plot_attention_heatmap",
     "plot_attention_lines",
+    "plot_attention_norms",
     "plot_classes",
     "plot_hidden_pca",
     "plot_logit_lens",
+    "plot_query_key",
     "plot_token_probabilities",
     "read_table",
     "save_run",
@@ -61,9 +65,11 @@ _HOMES = {
     "plot_attention_heads": "dashboard.figures.heads",
     "plot_attention_heatmap": "dashboard.figures.attention",
     "plot_attention_lines": "dashboard.figures.attention_lines",
+    "plot_attention_norms": "dashboard.figures.attention_norms",
     "plot_classes": "dashboard.figures.classes",
     "plot_hidden_pca": "dashboard.figures.pca_plot",
     "plot_logit_lens": "dashboard.figures.lens_plot",
+    "plot_query_key": "dashboard.figures.query_key",
     "plot_token_probabilities": "dashboard.figures.prediction",
     "show": "dashboard.notebook.linked_page",
     "wrap_model": "dashboard.capture.loader",

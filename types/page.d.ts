@@ -275,6 +275,9 @@ interface FigureMeta extends Meta {
   head: number;
   shape: [rows: number, columns: number];
   cells?: { shades: string }; // of a long text, whose cells the browser draws
+  block?: number; // tokens one way that a cell of the figure covers
+  what?: "norm" | "weight"; // the numbers of its cells, which `exact` holds: (query, key) float32 in base64
+  exact?: string;
   space?: Told;
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;

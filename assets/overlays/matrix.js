@@ -1,4 +1,7 @@
-/* The selected head's heatmap: labels, frames, hover with exact weights, and clicks. Plotly draws the cells. */
+/*
+ * The selected head's heatmap, and that of norms: labels, frames, hover with exact numbers, and clicks. Plotly draws
+ * the cells.
+ */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const STEPS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000];
@@ -8,8 +11,8 @@
   const CHARACTER = 6.8; // pixels of one character of a label
   const APART = 10; // pixels between two labels above the columns
   const SMALL = 5.6; // pixels of one character of a note
-  /** @type {FigureMeta | null} */ let shown = null;
-  let pixels = 0; // the most cells, one way, that a pixel holds
+  /** What the figure at hand shows. @type {FigureMeta | null} */ let shown = null;
+  let pixels = 0; // the most cells, one way, that a pixel of it holds
 
   /** @returns {Cells | null} */
   function geometry(/** @type {Over} */ { graph, svg }) {
@@ -83,7 +86,8 @@
    * are skipped
    */
   function drawNotes(/** @type {Cells} */ g) {
-    const largest = pixels > 1 ? `Each pixel shows the largest of up to ${pixels} × ${pixels} weights` : "";
+    const what = (shown && shown.what) || "weight";
+    const largest = pixels > 1 ? `Each pixel shows the largest of up to ${pixels} × ${pixels} ${what}s` : "";
     const note = (/** @type {string} */ text, /** @type {number} */ x, /** @type {string} */ anchor) => {
       app.svg("text", { x, y: g.box.y1 + 13, "text-anchor": anchor, class: "plain note-text" }, g.svg).textContent =
         text;
@@ -159,8 +163,10 @@
   function isCurrent() {
     const { info, selection } = app.state;
     if (!shown || !selection || !info || shown.stamp !== info.stamp) return false;
-    if ((shown.heads ?? null) !== (selection.heads ?? null)) return false;
-    return shown.run === selection.run && shown.layer === selection.layer && shown.head === selection.head;
+    const reads = shown.reads || ["head", "heads"];
+    const differs = (/** @type {"head" | "heads"} */ name) =>
+      reads.includes(name) && (shown?.[name] ?? null) !== (selection[name] ?? null);
+    return shown.run === selection.run && shown.layer === selection.layer && !differs("head") && !differs("heads");
   }
   /** @param {Over} over @param {What | "figure"} what */
   function draw(over, what) {
@@ -170,7 +176,8 @@
     const g = geometry(over);
     over.svg.replaceChildren();
     // placing the cells costs a layout, which is not needed if only marks may have changed
-    if (what === "figure" || what === "size") pixels = app.cells.paint(over.graph, g, shown);
+    if (shown && shown.block) pixels = shown.block;
+    else if (what === "figure" || what === "size") pixels = app.cells.paint(over.graph, g, shown);
     if (!g) return;
     const state = /** @type {Shows} */ (app.state);
     const { selection, hover } = state;
@@ -219,6 +226,7 @@
       const later = key > token && info.masks[of.layer][0] === "causal";
       return [named("cannot attend to"), later ? "it comes later" : "it is outside the layer's window"];
     }
+    if (of.what) return [named("and"), number(of, token, key)];
     try {
       const weights = await Promise.all(heads.map(([layer, head]) => app.exact({ ...of, layer, head }, token)));
       const mean = weights.reduce((sum, weight) => sum + weight(key), 0) / heads.length;
@@ -228,11 +236,39 @@
       return [named("attends to"), "the exact weight could not be fetched"];
     }
   }
-  /** @param {Over} _ @param {{ token: number; key: number | null }} cell @param {MouseEvent} event */
-  function choose(_, { token, key }, event) {
-    if (event.shiftKey)
-      app.asSecond(key === null ? token : key, "attention"); // the selected token stays
-    else app.propose(key === null ? { token } : { token, second: key }, "attention");
+  /* the exact norm of a pair, which a figure holds if it is small enough */
+  /** @param {FigureMeta} of @param {number} token @param {number} key @returns {Line} */
+  function number(of, token, key) {
+    if (!of.exact) return `Click for the exact ${of.what}.`;
+    const values = new Float32Array(app.bytes(of.exact).buffer);
+    return [`${of.what} `, app.make("b", "", app.precise(values[token * of.shape[1] + key]))];
   }
-  app.overlays.set("attention", { draw, hit, lines, choose });
+  /** @param {string} view @param {{ token: number; key: number | null }} cell @param {MouseEvent} event */
+  function choose(view, { token, key }, event) {
+    if (event.shiftKey)
+      app.asSecond(key === null ? token : key, view); // the selected token stays
+    else app.propose(key === null ? { token } : { token, second: key }, view);
+  }
+  /** @param {string} view @returns {Overlay} */
+  function overlay(view) {
+    /** @type {[FigureMeta | null, number]} */ let mine = [null, 0];
+    const enter = () => ([shown, pixels] = mine);
+    return {
+      draw(over, what) {
+        enter();
+        draw(over, what);
+        mine = [shown, pixels];
+      },
+      hit(over, at) {
+        enter();
+        return hit(over, at);
+      },
+      lines(cell) {
+        enter();
+        return lines(cell);
+      },
+      choose: (_over, cell, event) => choose(view, cell, event),
+    };
+  }
+  for (const view of ["attention", "norms"]) app.overlays.set(view, overlay(view));
 });

@@ -253,6 +253,7 @@ def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Ten
         residual=residuals[0] if residuals else None,
         logits=logits,
         class_logits=None if loaded.classes is None else class_logits(outputs, loaded.classes),
+        rotary=known.rotary,
         watched=watched,
     )
 

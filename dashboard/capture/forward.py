@@ -23,6 +23,7 @@ class Forward:
             its place is not known, so that the last of `hidden_states` may be past it.
         logits: (1, token, vocabulary), only if the family's head is not verified.
         class_logits: what a classification head says (`dashboard.capture.class_head.class_logits`); None without one.
+        rotary: each layer's rotary pairs (`dashboard.capture.rotary`); empty if none are known.
         watched: what hooks of the files in dashboard/capture/captured/ kept, by name, in the order of the calls.
     """
 
@@ -32,6 +33,7 @@ class Forward:
     residual: torch.Tensor | None
     logits: torch.Tensor | None
     class_logits: torch.Tensor | None = None
+    rotary: Sequence[np.ndarray | None] = ()
     watched: Mapping[str, Sequence[torch.Tensor]] = field(default_factory=dict)
 
 

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from dashboard.capture.attention import exposes
 from dashboard.capture.families import Family, families, generic
 from dashboard.capture.own_attention import OwnAttention, find
+from dashboard.capture.rotary import Rotary, rotary_pairs
 from dashboard.capture.vocabulary import embedding_rows, logits_of
 from dashboard.catalog.refused_families import REFUSED
 from dashboard.contracts.model_info import ModelInfo
@@ -39,6 +40,7 @@ class ModelProbe:
         has_head: whether `family.head` gives the model's own logits; if not, they come from the model's whole forward.
         own: where the model returns its attention weights; None if they go through transformers' attention interface.
         refusal: why its attention cannot be captured, as a sentence; "" if it can.
+        rotary: the rotary pairs of each layer (`dashboard.capture.rotary`), verified; empty if none are known.
         lock: held while the model computes.
         texts: vocabulary id → text, filled as ids occur; an entry never changes.
     """
@@ -49,6 +51,7 @@ class ModelProbe:
     has_head: bool
     own: OwnAttention | None = None
     refusal: str = ""
+    rotary: Rotary = ()
     lock: Any = field(default_factory=threading.RLock)
     texts: dict[int, str] = field(default_factory=dict)
 
@@ -157,7 +160,13 @@ def _probe(model: PreTrainedModel, info: ModelInfo) -> ModelProbe:
     if norm is not None and residual is not None:
         normed = norm(residual)
         verified = _agree(_try_head(family, model, normed), logits) if has_head else _agree(normed, last)
-    return ModelProbe(family, path if verified else None, path is not None, has_head, own, refusal)
+    rotary = _rotary(model, base, inputs) if exposes(model) else ()
+    return ModelProbe(family, path if verified else None, path is not None, has_head, own, refusal, rotary)
+
+
+def _rotary(model: PreTrainedModel, base: nn.Module, inputs: dict[str, Any]) -> Rotary:
+    tolerance = TOLERANCE.get(model.dtype, max(TOLERANCE.values()))
+    return rotary_pairs(model, base, layer_modules(base), inputs, tolerance)
 
 
 def _own_attention(model: PreTrainedModel, info: ModelInfo, family: Family | None) -> tuple[OwnAttention | None, str]:

@@ -11,6 +11,9 @@ whatever its size. Their names begin with the stream ("decoder", "encoder"), or 
     STREAM/segments              (token,) int8, of a pair of texts: 0 or 1, the text that a token belongs to, −1 for a
                                  token that the tokenizer added
     KIND/query/{layer}           (head, query, d_head) float32    KIND/key/{layer}  (key_head, key, d_head) float32
+                                 as the scores are made of them: after any rotary embedding and normalisation
+    KIND/rotary/{layer}          (pair, 3) float32: two dimensions of query and key that a rotary embedding turns
+                                 together, and by how many radians per token; absent if there is none or it is not known
     KIND/bias/… , KIND/sinks/…   what a score recipe names
     KIND/attention/{layer}       (head, query, key) float32, each row sums to 1: the weights themselves, instead of
                                  query and key, if the family has its own attention code

@@ -163,6 +163,7 @@ def _of_attention(attention: Attention, run: ModelRun) -> Iterator[tuple[str, Ex
             continue
         yield f"{start}/query/{layer}", ("f4", (heads, queries, None))
         yield f"{start}/key/{layer}", ("f4", (keys, answers, None))
+        yield f"{start}/rotary/{layer}", ("f4", (None, 3))
         if recipe.bias:
             yield f"{start}/{recipe.bias}", ("f4", (heads, queries, answers))
         if recipe.sinks:

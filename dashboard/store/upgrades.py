@@ -58,12 +58,25 @@ class Schema:
 
 
 CLASSIFIER: Without = "classifier"
+ROTARY = frozenset(  # families whose rotary frequencies are kept
+    {
+        *("arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "gpt_neox"),
+        *("gpt_oss", "granite", "helium", "llama", "ministral", "mistral", "mixtral", "modernbert", "nemotron", "olmo"),
+        *("olmo2", "olmo3", "phi", "phi3", "qwen2", "qwen2_moe", "qwen3", "qwen3_moe", "seed_oss", "smollm3"),
+        *("stablelm", "starcoder2"),
+    }
+)
 WAS_CLASSIFIER = "is a classifier; its classes are not shown yet. It has no token predictions."  # in older headers
 
 SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("the first arrays", adds=True),
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
     Schema("a classifier's classes are kept", adds=True, lacks=lambda header: header.get("without") == CLASSIFIER),
+    Schema(
+        "the frequencies of rotary embeddings are kept",
+        adds=True,
+        lacks=lambda header: header["model"].get("family") in ROTARY,
+    ),
 )
 SHARED = ("given/", "masked/", "derived/", "vocabulary")  # prefixes of names without a stream
 # the name of masked predictions when they were the only derived result

@@ -283,8 +283,27 @@ def lens_results(run: ModelRun) -> list[Derived]:
     return [lens_result(run), *positions] if run.has_predictions else []
 
 
+def passed_on(run: ModelRun) -> np.ndarray:
+    """(layer, head, token, hidden) float64: f(x) of a synthetic run."""
+    return np.random.default_rng(31).normal(size=(run.model.layers, run.model.heads, len(run), HIDDEN))
+
+
+def norms_results(run: ModelRun) -> list[Derived]:
+    """The derived result "attention-norms"."""
+    attention = run.attention_of()
+    if len(run.streams) > 1 or attention.recipe(0).stored is not None:
+        return []
+    passed, (rows, columns) = passed_on(run), np.triu_indices(run.model.heads)
+    grams = {
+        f"gram/{layer}": np.einsum("hto,gto->thg", f, f)[:, rows, columns].astype(np.float32)
+        for layer, f in enumerate(passed)
+    }
+    norms = np.linalg.norm(passed, axis=3).astype(np.float32)
+    return [Derived(DerivedRequest.of(run.key, "attention-norms"), {"norms": norms, **grams}, {})]
+
+
 # of a run, whatever its kind: every result that a view shows
-RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (lens_results,)
+RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (lens_results, norms_results)
 
 
 def with_results(run: ModelRun) -> ModelRun:

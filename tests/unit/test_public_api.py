@@ -44,9 +44,11 @@ def test_every_name_is_defined_where_it_is_said_to_be(name: str) -> None:
     [
         "ModelRun",
         "plot_attention_heatmap",
+        "plot_attention_norms",
         "plot_classes",
         "plot_hidden_pca",
         "plot_logit_lens",
+        "plot_query_key",
         "plot_token_probabilities",
         "show",
     ],

@@ -1,0 +1,84 @@
+"""How long what each token passes on through each head is, ‖f(x)‖, for attention weighted by it.
+
+f(x) = (x W_V + b_V) W_O, as in Kobayashi et al. 2020 (arXiv 2004.10102), without the bias of the output projection, the
+residual connection and the norms. One number for each head and token, and the inner products between the heads of each
+layer: with the weights, which a run has, ‖α f(x)‖ of every pair of tokens follows
+(dashboard/analysis/attention_norms.py).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dashboard.analysis.attention_norms import PassedOn
+from dashboard.compute.declaration import Computed, Kind, Parameters
+from dashboard.contracts.derived import Derived
+from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.run import ModelRun
+from dashboard.errors import MissingArrayError
+
+if TYPE_CHECKING:
+    from dashboard.capture.loader import LoadedModel
+
+NAME = "attention-norms"
+MOST_BYTES = 128 * 2**20  # of the inner products between heads, above which they are left out
+
+
+def check(run: ModelRun, _parameters: Parameters) -> None:
+    """Raise `MissingArrayError` if the model computes its attention by itself, so that its values are not known."""
+    attention = run.attention_of()
+    if len(run.streams) > 1:
+        raise MissingArrayError(f"{run.model.title} reads two streams of tokens; norms are known for models with one.")
+    if any(attention.recipe(layer).stored is not None for layer in range(attention.layers)):
+        raise MissingArrayError(
+            f"{run.model.title} has its own attention code, so its values and its output projection are not known. "
+            "Choose another model to see norms."
+        )
+
+
+def gram_bytes(run: ModelRun) -> int:
+    """The size of the inner products between heads, in float32."""
+    heads = run.model.heads
+    return 4 * run.model.layers * len(run) * heads * (heads + 1) // 2
+
+
+def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progress: OnProgress) -> Computed:
+    """`norms`: (layer, head, token) float32, NaN in a layer whose output projection is not known; `gram/{layer}`:
+    (token, pair of heads) float32, left out if all together take more than `MOST_BYTES`.
+
+    Raises:
+        MissingArrayError: no layer has a known output projection.
+    """
+    from dashboard.capture.tokens import tokenize
+    from dashboard.capture.value_norms import value_norms
+
+    def report(layer: int) -> None:
+        progress(Progress("layers", layer + 1, run.model.layers, f"Norms: layer {layer + 1} of {run.model.layers}"))
+
+    report(0)
+    inputs, _tokens = tokenize(loaded.tokenizer, run.request.text, run.request.text_pair)
+    inputs = {name: values.to(loaded.model.device) for name, values in inputs.items()}
+    layers = value_norms(loaded, inputs, report, gram_bytes(run) <= MOST_BYTES)
+    if all(layer is None for layer in layers):
+        raise MissingArrayError(
+            f"The output projection of {run.model.title} is not known: nothing reads its heads' output as it is. "
+            "Choose another model to see norms."
+        )
+    nothing = np.full((run.model.heads, len(run)), np.nan, dtype=np.float32)
+    arrays = {"norms": np.stack([nothing if layer is None else layer.norms for layer in layers])}
+    for index, layer in enumerate(layers):
+        if layer is not None and layer.gram is not None:
+            arrays[f"gram/{index}"] = layer.gram
+    return Computed(arrays)
+
+
+def read(run: ModelRun, result: Derived) -> PassedOn:
+    """Return ‖f(x)‖ of every head, and the inner products between heads."""
+    arrays = result.arrays
+    return PassedOn(arrays["norms"], tuple(arrays.get(f"gram/{layer}") for layer in range(run.model.layers)))
+
+
+# one forward pass, as long as the run itself took
+KIND = Kind(NAME, "Attention norms", (), check, compute, read, quick=lambda _parameters: True)

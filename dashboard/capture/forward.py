@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dashboard.capture.attention import Call
+from dashboard.contracts.repeats import Repeats
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Forward:
             its place is not known, so that the last of `hidden_states` may be past it.
         logits: (1, token, vocabulary), only if the family's head is not verified.
         class_logits: what a classification head says (`dashboard.capture.class_head.class_logits`); None without one.
+        repeats: which tokens of the text repeat others.
         watched: what hooks of the files in dashboard/capture/captured/ kept, by name, in the order of the calls.
     """
 
@@ -33,6 +35,7 @@ class Forward:
     logits: torch.Tensor | None
     class_logits: torch.Tensor | None = None
     watched: Mapping[str, Sequence[torch.Tensor]] = field(default_factory=dict)
+    repeats: Repeats | None = None
 
 
 def as_float32(values: torch.Tensor) -> np.ndarray:

@@ -64,6 +64,7 @@ SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("the first arrays", adds=True),
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
     Schema("a classifier's classes are kept", adds=True, lacks=lambda header: header.get("without") == CLASSIFIER),
+    Schema("heads have scores of duplicate tokens and induction, and of what the first token leaves", adds=True),
 )
 SHARED = ("given/", "masked/", "derived/", "vocabulary")  # prefixes of names without a stream
 # the name of masked predictions when they were the only derived result

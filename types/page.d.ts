@@ -69,7 +69,18 @@ interface PickerLine {
   value: string;
   search?: string;
 }
-type Pattern = "previous" | "next" | "self" | "first" | "spread" | "mixed" | "unknown";
+type Pattern =
+  | "previous"
+  | "next"
+  | "self"
+  | "first"
+  | "separator"
+  | "punctuation"
+  | "duplicate"
+  | "induction"
+  | "spread"
+  | "mixed"
+  | "unknown";
 /** What the browser knows of the run that is shown. */
 interface Info {
   run: string;
@@ -226,14 +237,20 @@ interface ViewWords extends Pick<Words, "view" | "alternative" | "table" | "awai
 interface Score {
   id: string;
   name: string;
+  short: string;
+  /** The grid's colour option that shows it. */
+  colour: string;
   digits: number;
   weight: boolean;
   most: number;
+  chance: number | null;
+  listed: boolean;
 }
 type HeadRow = [layer: number, head: number, pattern: Pattern, ...scores: (number | null)[]];
 interface HeadScores {
   run: string;
   stamp: string;
+  of: string;
   columns: Score[];
   rows: HeadRow[];
 }
@@ -258,7 +275,7 @@ interface FigureMeta extends Meta {
   space?: Told;
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
-  heads?: Pick<HeadScores, "columns" | "rows">;
+  heads?: Pick<HeadScores, "of" | "columns" | "rows">;
   bars?: {
     names: [label: string, marks: number, bold: boolean][];
     columns: { head: string; right: number; texts: [number: string, bold: boolean][] }[];
@@ -785,6 +802,7 @@ interface Elements {
   "head-up": HTMLButtonElement;
   "head-down": HTMLButtonElement;
   "heads-colour-box": HTMLSelectElement;
+  "heads-scores-box": HTMLSelectElement;
 }
 
 interface App {
@@ -868,6 +886,9 @@ interface App {
   headScores(): HeadScores | null;
   fitsHeads(query: string): (row: HeadRow) => boolean;
   colourHeads(): void;
+  headsTable(): number;
+  headPattern(layer: number, head: number): string;
+  headPicture(layer: number, head: number, side: number): Promise<HTMLCanvasElement | null>;
   expectHeads(run: string, stamp: string): void;
   paintHeads(
     grid: HeadGrid,

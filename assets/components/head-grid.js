@@ -10,12 +10,16 @@
     next: "next token",
     self: "the token itself",
     first: "first token",
+    separator: "separators",
+    punctuation: "punctuation",
+    duplicate: "duplicate token",
+    induction: "induction",
     spread: "spread evenly",
     mixed: "no dominant pattern",
     unknown: "weights not finite",
   };
-  // pixels of the table of heads beside it, with gaps and a scroll bar: it need not be scrolled sideways
-  const TABLE = 524;
+  /** @type {Record<string, string>} */
+  const AIMS = { induction: "what followed the same token before (induction)", duplicate: "the same token elsewhere" };
   /** @type {HeadGrid} */ let drawn;
   let coloured = "";
 
@@ -53,7 +57,7 @@
   function score() {
     const name = app.isOpen("heads") && app.state.options["heads-colour"];
     const found = name && name !== "pictures" && app.headScores();
-    const index = found ? found.columns.findIndex(({ id }) => id === name) : -1;
+    const index = found ? found.columns.findIndex(({ colour }) => colour === name) : -1;
     const { info } = app.state;
     if (!found || !info || index < 0) return null;
     return {
@@ -77,7 +81,7 @@
   /* what its colours say: of which run, which score */
   function colouring(/** @type {GridScore | null} */ by) {
     const { info } = app.state;
-    return info && by ? JSON.stringify([info.run, info.stamp, by.id]) : "";
+    return JSON.stringify([app.isOpen("heads") && app.headsTable(), info && by && [info.run, info.stamp, by.colour]]);
   }
   /** Draw the grid anew where another score colours it. */
   app.colourHeads = function () {
@@ -105,7 +109,8 @@
     const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
     const wide = middleOf(column).clientWidth;
     const beside = app.isOpen("heads");
-    const widest = Math.floor((Math.min(wide * 0.34, beside ? wide - TABLE : wide) - LABELS.left) / heads) - 1;
+    const widest =
+      Math.floor((Math.min(wide * 0.34, beside ? wide - app.headsTable() : wide) - LABELS.left) / heads) - 1;
     return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(beside ? 4 : 8, widest)));
   }
   function labelled(/** @type {number} */ index, /** @type {number} */ side, /** @type {number | null} */ selected) {
@@ -168,7 +173,9 @@
     if (!patterns) return "its scores are not stored";
     const [pattern, score] = patterns[layer][head];
     if (["mixed", "spread", "unknown"].includes(pattern)) return PATTERNS[pattern];
-    return `${Math.round(100 * score)} % on the ${PATTERNS[pattern].replace("the ", "")}`;
+    const percent = `${Math.round(100 * score)} %`;
+    if (pattern === "first") return `${percent} on the first token`;
+    return `${AIMS[pattern] || PATTERNS[pattern]}: ${percent} of what the first token leaves`;
   }
 
   function mark() {
@@ -270,16 +277,7 @@
     if (next) next.focus();
     app.propose({ layer, head });
   });
-  document.addEventListener("mouseover", (event) => {
-    const button = event.target.closest && event.target.closest("#attention-heads button");
-    if (!button) return;
-    const { layer, head } = button.dataset;
-    const box = button.getBoundingClientRect();
-    app.tip([`Layer ${layer}, head ${head}`, patternText(Number(layer), Number(head))], box.left, box.bottom);
-  });
-  document.addEventListener("mouseout", (event) => {
-    if (event.target.closest && event.target.closest("#attention-heads button")) app.tip(null);
-  });
+  app.headPattern = patternText;
   document.addEventListener(
     "scroll",
     (event) => {

@@ -89,7 +89,8 @@ def length_of(loaded: LoadedModel, frame: Frame) -> int:
 def head_scores(
     loaded: LoadedModel, ids: np.ndarray, between: Callable[[], None]
 ) -> tuple[dict[str, np.ndarray], list[ScoreRecipe]]:
-    """Return every head's scores on these tokens, (layer, head) float32 by name, and each layer's score recipe.
+    """Return every head's `scores/…` and `beyond_first/…` on these tokens, (layer, head) float32, and each layer's
+    recipe.
 
     Only statistics of the attention are kept (`dashboard.capture.statistics.summarise`).
 
@@ -113,5 +114,4 @@ def head_scores(
             base(input_ids=tokens, attention_mask=torch.ones_like(tokens), return_dict=True, **keywords)
     recipes = [call.recipe for call in recorder.calls]
     found = summarise([call.raw for call in recorder.calls], recipes, repeats)
-    start = "scores/"
-    return {name.removeprefix(start): found[name] for name in found if name.startswith(start)}, recipes
+    return {name: found[name] for name in found if name.startswith(("scores/", "beyond_first/"))}, recipes

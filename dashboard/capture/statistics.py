@@ -50,9 +50,10 @@ def summarise(
         "distance": _distance(raw, named["mass"], received) / tokens,
     }
     beyond = _beyond_first(named)
-    for name in KINDS if repeats is not None else ():
-        pairs = [_of_repeats(name, named, layer, recipe, repeats) for layer, recipe in enumerate(recipes)]
-        scores[name], beyond[name] = (np.stack(part) for part in zip(*pairs, strict=True))
+    if repeats is not None:
+        for name in KINDS:
+            pairs = [_of_repeats(name, named, layer, recipe, repeats) for layer, recipe in enumerate(recipes)]
+            scores[name], beyond[name] = (np.stack(part) for part in zip(*pairs, strict=True))
     arrays: dict[str, np.ndarray] = {f"scores/{name}": values.astype(np.float32) for name, values in scores.items()}
     arrays |= {f"beyond_first/{name}": values.astype(np.float32) for name, values in beyond.items()}
     arrays["received"] = received / np.float32(tokens)

@@ -315,7 +315,6 @@ class TiledAttention:
             distance = (rows[:, None] - columns).abs_()
             raw.distance.add_(weights.view(len(weights), -1) @ distance.view(-1))
 
-
     def _take_repeats(self, raw: RawStatistics, weights: torch.Tensor, tile: Tile, mask: MaskKind) -> None:
         """Store the weight that the rows of one tile give to tokens like their own and to what followed these."""
         if self._repeats is None:

@@ -9,6 +9,7 @@ arXiv 2211.00593).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -36,11 +37,13 @@ class HeadProbe:
     Attributes:
         scores: by name (those of a run, `ModelRun.attention_of().scores()`), each (seed, layer, head) float32; NaN
             where a model cannot have a score: there is no induction without causal attention.
+        beyond_first: likewise, the share of each score in the attention that is not on the first token.
         ids: (seed, token) int32, what the model read. length: how many random tokens were repeated.
         recipes: each layer's mask and window.
     """
 
     scores: Mapping[str, np.ndarray]
+    beyond_first: Mapping[str, np.ndarray]
     ids: np.ndarray
     length: int
     recipes: tuple[ScoreRecipe, ...]
@@ -61,7 +64,9 @@ def check(_run: ModelRun, _parameters: Parameters) -> None:
 
 
 def compute(loaded: LoadedModel, _run: ModelRun, _parameters: Parameters, progress: OnProgress) -> Computed:
-    """Compute each score, (seed, layer, head) float32, and `ids`; facts: `length`, `seeds`, and each layer's `recipes`.
+    """Compute `scores/…` and `beyond_first/…`, (seed, layer, head) float32, and `ids`.
+
+    The facts are `length`, `seeds`, and each layer's `recipes`: mask and window.
 
     Raises:
         UnsupportedModelError: the model has no room or vocabulary for the probe, or its attention cannot be captured.
@@ -70,12 +75,13 @@ def compute(loaded: LoadedModel, _run: ModelRun, _parameters: Parameters, progre
 
     frame = frame_of(loaded)
     length = length_of(loaded, frame)
-    found, texts, recipes = [], [], ()
+    found, texts = [], []
+    recipes: list[ScoreRecipe] = []
     for index, seed in enumerate(SEEDS):
         step = Progress("layers", index, len(SEEDS), f"Repeated random tokens: {index + 1} of {len(SEEDS)}")
         progress(step)  # others may have their turn here, and not within the forward
         texts.append(frame.text(length, seed))
-        scores, recipes = head_scores(loaded, texts[-1], lambda step=step: progress(step))  # type: ignore[misc]
+        scores, recipes = head_scores(loaded, texts[-1], functools.partial(progress, step))
         found.append(scores)
     progress(Progress("layers", len(SEEDS), len(SEEDS), "Repeated random tokens"))
     arrays = {name: np.stack([scores[name] for scores in found]) for name in found[0]}
@@ -87,8 +93,11 @@ def compute(loaded: LoadedModel, _run: ModelRun, _parameters: Parameters, progre
 def read(_run: ModelRun, result: Derived) -> HeadProbe:
     """Return the scores of every seed."""
     recipes = tuple(ScoreRecipe(1.0, mask, window) for mask, window in result.facts["recipes"])
-    scores = {name: result.arrays[name] for name in result.arrays if name != IDS}
-    return HeadProbe(scores, result.arrays[IDS], int(result.facts["length"]), recipes)
+    scores, beyond = (
+        {name.removeprefix(start): result.arrays[name] for name in result.arrays if name.startswith(start)}
+        for start in ("scores/", "beyond_first/")
+    )
+    return HeadProbe(scores, beyond, result.arrays[IDS], int(result.facts["length"]), recipes)
 
 
 KIND = Kind(NAME, "Repeated random tokens", (), check, compute, read, gives_way=True, of_model=True)

@@ -1,8 +1,8 @@
 """Which tokens of a text repeat others, for the scores of heads that look for repetitions.
 
-    duplicate token     from a token to its earlier occurrences                  Wang et al. 2023, arXiv 2211.00593
-    induction           from a token to what followed its earlier occurrences    Elhage et al. 2021; Olsson et al. 2022,
-                                                                                 arXiv 2209.11895
+duplicate token     from a token to its earlier occurrences                  Wang et al. 2023, arXiv 2211.00593
+induction           from a token to what followed its earlier occurrences    Elhage et al. 2021; Olsson et al. 2022,
+                                                                             arXiv 2209.11895
 """
 
 from __future__ import annotations

@@ -225,7 +225,9 @@ class RunStore:
         stamp = request.model or stamp
         for name in (request.name, *names_before(request)):
             found = self._result(request.run, name, stamp)
-            if found is not None and found.request.asks_like(request):  # not just one whose parameters have the same hash
+            if found is not None and found.request.asks_like(
+                request
+            ):  # not just one whose parameters have the same hash
                 touch(self._path(name))
                 return Derived(request, found.arrays, found.facts)
         return None

@@ -10,7 +10,7 @@ from dashboard.capture.statistics import summarise
 
 
 def arrays(forward: Forward) -> dict[str, np.ndarray]:
-    """`scores/…`, `beyond_first/…`, `received` and `thumbnails`, as `dashboard.capture.statistics.summarise` returns them."""
+    """`scores/…`, `beyond_first/…`, `received` and `thumbnails`: those of `capture.statistics.summarise`."""
     return summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls], forward.repeats)
 
 

@@ -107,7 +107,7 @@ interface Info {
   impossible: number[];
   classes: ClassMarks | null;
   warning: string | null;
-  patterns: [Pattern, number][][] | null;
+  patterns: [Pattern, number, number | null][][] | null;
   pictures: boolean;
   masked: boolean;
   masks: [string, number | null][];

@@ -5,21 +5,7 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const LABELS = { top: 16, left: 22 };
-  const PATTERNS = {
-    previous: "previous token",
-    next: "next token",
-    self: "the token itself",
-    first: "first token",
-    separator: "separators",
-    punctuation: "punctuation",
-    duplicate: "duplicate token",
-    induction: "induction",
-    spread: "spread evenly",
-    mixed: "no dominant pattern",
-    unknown: "weights not finite",
-  };
-  /** @type {Record<string, string>} */
-  const AIMS = { induction: "what followed the same token before (induction)", duplicate: "the same token elsewhere" };
+  const TITLE = 130; // pixels that the grid's title takes in any case
   /** @type {HeadGrid} */ let drawn;
   let coloured = "";
 
@@ -111,7 +97,8 @@
     const beside = app.isOpen("heads");
     const widest =
       Math.floor((Math.min(wide * 0.34, beside ? wide - app.headsTable() : wide) - LABELS.left) / heads) - 1;
-    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(beside ? 4 : 8, widest)));
+    const least = beside ? Math.max(4, Math.floor((TITLE - LABELS.left) / heads) - 1) : 8;
+    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(least, widest)));
   }
   function labelled(/** @type {number} */ index, /** @type {number} */ side, /** @type {number | null} */ selected) {
     const step = side >= 12 ? (side >= 20 ? 1 : 5) : side * 5 >= 12 ? 5 : 10;
@@ -162,22 +149,12 @@
         button.dataset.layer = `${layer}`;
         button.dataset.head = `${head}`;
         button.setAttribute("aria-pressed", "false");
-        button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${patternText(layer, head)}`);
+        button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${app.headPattern(layer, head)}`);
         put(button, LABELS.left + head * pitch, LABELS.top + layer * pitch, side);
         inner.append(button);
       }
     }
   }
-  function patternText(/** @type {number} */ layer, /** @type {number} */ head) {
-    const { patterns } = /** @type {Shows} */ (app.state).info;
-    if (!patterns) return "its scores are not stored";
-    const [pattern, score] = patterns[layer][head];
-    if (["mixed", "spread", "unknown"].includes(pattern)) return PATTERNS[pattern];
-    const percent = `${Math.round(100 * score)} %`;
-    if (pattern === "first") return `${percent} on the first token`;
-    return `${AIMS[pattern] || PATTERNS[pattern]}: ${percent} of what the first token leaves`;
-  }
-
   function mark() {
     if (!drawn) return;
     const { inner, top, frame, side, pitch, size } = drawn;
@@ -192,7 +169,7 @@
       parent.append(label);
     };
     for (let h = 0; h < size.heads; h += 1) {
-      if (labelled(h, Math.max(side, size.heads <= 12 ? 20 : side), selection ? selection.head : null)) {
+      if (labelled(h, side >= 10 && size.heads <= 12 ? Math.max(side, 20) : side, selection ? selection.head : null)) {
         place(
           top,
           String(h),
@@ -254,7 +231,7 @@
     const node = app.byId("one-head-pattern");
     const { selection } = app.state;
     if (node && selection)
-      node.title = node.textContent = ": on average " + patternText(selection.layer, selection.head);
+      node.title = node.textContent = ": on average " + app.headPattern(selection.layer, selection.head);
   }
   app.onPaint((state, what) => {
     if (what === "selection") oneHead();
@@ -277,7 +254,6 @@
     if (next) next.focus();
     app.propose({ layer, head });
   });
-  app.headPattern = patternText;
   document.addEventListener(
     "scroll",
     (event) => {

@@ -142,7 +142,7 @@
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
         if (small) {
-          const score = /** @type {[Pattern, number][][]} */ (info.patterns)[l][h][1];
+          const score = /** @type {[Pattern, number, number | null][][]} */ (info.patterns)[l][h][1];
           paper.fillStyle = app.colour(`var(--weight-${Math.round(8 * Math.sqrt(score))})`);
           paper.fillRect(at(h), at(l), cell, cell);
         } else if (image) paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);

@@ -22,7 +22,7 @@ from dashboard.contracts.repeats import KINDS
 from dashboard.contracts.streams import Attention
 
 PATTERNS = ("previous", "next", "self", "first", *MARKED, *KINDS)
-PATTERN_NAMES = {  # must match assets/components/head-grid.js (tested)
+PATTERN_NAMES = {  # must match assets/components/head-patterns.js (tested)
     "previous": "previous token",
     "next": "next token",
     "self": "the token itself",
@@ -49,10 +49,12 @@ class HeadTag:
     Attributes:
         pattern: a key of PATTERN_NAMES. score: for “first”, the mean weight on the first token; for “spread”, the
             entropy as a share of the largest; otherwise the share of the attention that the first token leaves.
+        first: the mean weight on the first token; NaN if there is none to average.
     """
 
     pattern: str
     score: float
+    first: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -113,12 +115,13 @@ def _tag(own: Mapping[str, float], shares: Mapping[str, float], chance: Mapping[
     above = {name: _above(share, chance[name]) for name, share in shares.items()}
     best = max(above, key=lambda name: above[name], default=None)
     if best is not None and left >= LEFT and above[best] >= CLEAR:
-        return HeadTag(best, shares[best])
+        return HeadTag(best, shares[best], own["first"])
     if _above(own["first"], chance["first"]) >= CLEAR:
-        return HeadTag("first", own["first"])
+        return HeadTag("first", own["first"], own["first"])
     if own["entropy_share"] >= EVEN:
-        return HeadTag("spread", own["entropy_share"])
-    return HeadTag("mixed", max((share for share in shares.values() if math.isfinite(share)), default=0.0))
+        return HeadTag("spread", own["entropy_share"], own["first"])
+    most = max((share for share in shares.values() if math.isfinite(share)), default=0.0)
+    return HeadTag("mixed", most, own["first"])
 
 
 def _above(share: float, chance: float) -> float:

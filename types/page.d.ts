@@ -79,7 +79,18 @@ interface PickerLine {
   value: string;
   search?: string;
 }
-type Pattern = "previous" | "next" | "self" | "first" | "spread" | "mixed" | "unknown";
+type Pattern =
+  | "previous"
+  | "next"
+  | "self"
+  | "first"
+  | "separator"
+  | "punctuation"
+  | "duplicate"
+  | "induction"
+  | "spread"
+  | "mixed"
+  | "unknown";
 /** What the browser knows of the run that is shown. */
 interface Info {
   run: string;
@@ -106,7 +117,7 @@ interface Info {
   impossible: number[];
   classes: ClassMarks | null;
   warning: string | null;
-  patterns: [Pattern, number][][] | null;
+  patterns: [Pattern, number, number | null][][] | null;
   pictures: boolean;
   masked: boolean;
   masks: [string, number | null][];
@@ -246,14 +257,20 @@ interface LongTable {
 interface Score {
   id: string;
   name: string;
+  short: string;
+  /** The grid's colour option that shows it. */
+  colour: string;
   digits: number;
   weight: boolean;
   most: number;
+  chance: number | null;
+  listed: boolean;
 }
 type HeadRow = [layer: number, head: number, pattern: Pattern, ...scores: (number | null)[]];
 interface HeadScores {
   run: string;
   stamp: string;
+  of: string;
   columns: Score[];
   rows: HeadRow[];
 }
@@ -282,7 +299,7 @@ interface FigureMeta extends Meta {
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
   heads?: string | null;
-  head_rows?: Pick<HeadScores, "columns" | "rows">;
+  head_rows?: Pick<HeadScores, "of" | "columns" | "rows">;
   lines?: LinesTold;
   bars?: {
     names: [label: string, marks: number, bold: boolean][];
@@ -845,6 +862,7 @@ interface Elements {
   "head-up": HTMLButtonElement;
   "head-down": HTMLButtonElement;
   "heads-colour-box": HTMLSelectElement;
+  "heads-scores-box": HTMLSelectElement;
 }
 
 interface App {
@@ -929,6 +947,9 @@ interface App {
   headScores(): HeadScores | null;
   fitsHeads(query: string): (row: HeadRow) => boolean;
   colourHeads(): void;
+  headsTable(): number;
+  headPattern(layer: number, head: number): string;
+  headPicture(layer: number, head: number, side: number): Promise<HTMLCanvasElement | null>;
   expectHeads(run: string, stamp: string): void;
   paintHeads(
     grid: HeadGrid,

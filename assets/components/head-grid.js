@@ -5,17 +5,7 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const LABELS = { top: 16, left: 22 };
-  const PATTERNS = {
-    previous: "previous token",
-    next: "next token",
-    self: "the token itself",
-    first: "first token",
-    spread: "spread evenly",
-    mixed: "no dominant pattern",
-    unknown: "weights not finite",
-  };
-  // pixels of the table of heads beside it, with gaps and a scroll bar: it need not be scrolled sideways
-  const TABLE = 524;
+  const TITLE = 130; // pixels that the grid's title takes in any case
   /** @type {HeadGrid} */ let drawn;
   let coloured = "";
 
@@ -53,7 +43,7 @@
   function score() {
     const name = app.isOpen("heads") && app.state.options["heads-colour"];
     const found = name && name !== "pictures" && app.headScores();
-    const index = found ? found.columns.findIndex(({ id }) => id === name) : -1;
+    const index = found ? found.columns.findIndex(({ colour }) => colour === name) : -1;
     const { info } = app.state;
     if (!found || !info || index < 0) return null;
     return {
@@ -77,7 +67,7 @@
   /* what its colours say: of which run, which score */
   function colouring(/** @type {GridScore | null} */ by) {
     const { info } = app.state;
-    return info && by ? JSON.stringify([info.run, info.stamp, by.id]) : "";
+    return JSON.stringify([app.isOpen("heads") && app.headsTable(), info && by && [info.run, info.stamp, by.colour]]);
   }
   /** Draw the grid anew where another score colours it. */
   app.colourHeads = function () {
@@ -102,8 +92,10 @@
     const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
     const wide = middleOf(column).clientWidth;
     const beside = app.isOpen("heads");
-    const widest = Math.floor((Math.min(wide * 0.34, beside ? wide - TABLE : wide) - LABELS.left) / heads) - 1;
-    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(beside ? 4 : 8, widest)));
+    const widest =
+      Math.floor((Math.min(wide * 0.34, beside ? wide - app.headsTable() : wide) - LABELS.left) / heads) - 1;
+    const least = beside ? Math.max(4, Math.floor((TITLE - LABELS.left) / heads) - 1) : 8;
+    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(least, widest)));
   }
   function labelled(/** @type {number} */ index, /** @type {number} */ side, /** @type {number | null} */ selected) {
     const step = side >= 12 ? (side >= 20 ? 1 : 5) : side * 5 >= 12 ? 5 : 10;
@@ -154,20 +146,12 @@
         button.dataset.layer = `${layer}`;
         button.dataset.head = `${head}`;
         button.setAttribute("aria-pressed", "false");
-        button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${patternText(layer, head)}`);
+        button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${app.headPattern(layer, head)}`);
         put(button, LABELS.left + head * pitch, LABELS.top + layer * pitch, side);
         inner.append(button);
       }
     }
   }
-  function patternText(/** @type {number} */ layer, /** @type {number} */ head) {
-    const { patterns } = /** @type {Shows} */ (app.state).info;
-    if (!patterns) return "its scores are not stored";
-    const [pattern, score] = patterns[layer][head];
-    if (["mixed", "spread", "unknown"].includes(pattern)) return PATTERNS[pattern];
-    return `${Math.round(100 * score)} % on the ${PATTERNS[pattern].replace("the ", "")}`;
-  }
-
   function mark() {
     if (!drawn) return;
     const { inner, top, frame, side, pitch, size } = drawn;
@@ -182,7 +166,7 @@
       parent.append(label);
     };
     for (let h = 0; h < size.heads; h += 1) {
-      if (labelled(h, Math.max(side, size.heads <= 12 ? 20 : side), selection ? selection.head : null)) {
+      if (labelled(h, side >= 10 && size.heads <= 12 ? Math.max(side, 20) : side, selection ? selection.head : null)) {
         place(
           top,
           String(h),
@@ -247,7 +231,7 @@
     const node = app.byId("one-head-pattern");
     const { selection } = app.state;
     if (node && selection)
-      node.title = node.textContent = ": on average " + patternText(selection.layer, selection.head);
+      node.title = node.textContent = ": on average " + app.headPattern(selection.layer, selection.head);
   }
   app.onPaint((state, what) => {
     if (what === "selection") oneHead();
@@ -269,16 +253,6 @@
     const next = drawn.inner.querySelector(`button[data-layer="${layer}"][data-head="${head}"]`);
     if (next) next.focus();
     app.propose({ layer, head });
-  });
-  document.addEventListener("mouseover", (event) => {
-    const button = event.target.closest && event.target.closest("#attention-heads button");
-    if (!button) return;
-    const { layer, head } = button.dataset;
-    const box = button.getBoundingClientRect();
-    app.tip([`Layer ${layer}, head ${head}`, patternText(Number(layer), Number(head))], box.left, box.bottom);
-  });
-  document.addEventListener("mouseout", (event) => {
-    if (event.target.closest && event.target.closest("#attention-heads button")) app.tip(null);
   });
   document.addEventListener(
     "scroll",

@@ -65,6 +65,26 @@
     return canvas;
   }
 
+  /** One head's picture with `side` pixels, for the pointer on a small one; null where there is none. */
+  app.headPicture = async function (layer, head, side) {
+    const { info } = app.state;
+    if (!info || !info.pictures) return null;
+    const { wide, high, shades } = await picture(info.run, info.stamp);
+    const [columns, rows] = [wide / info.heads, high / info.layers];
+    const found = /** @type {HeadShades} */ ({ wide: columns, high: rows, shades: new Uint8Array(columns * rows) });
+    for (let row = 0; row < rows; row += 1) {
+      const from = (layer * rows + row) * wide + head * columns;
+      found.shades.set(shades.subarray(from, from + columns), row * columns);
+    }
+    const canvas = app.make("canvas", "head-large");
+    canvas.width = canvas.height = Math.max(1, Math.floor(side / columns)) * columns;
+    canvas.setAttribute("aria-hidden", "true");
+    const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
+    paper.imageSmoothingEnabled = false;
+    paper.drawImage(coloured(found), 0, 0, canvas.width, canvas.height);
+    return canvas;
+  };
+
   /**
    * Paint all heads of a grid { canvas, size, pitch, side, ratio }: their pictures, or a score's colours.
    * `by`: the score { id, at(layer, head), step(value) }, or null; `isShown`: whether the grid is still the page's.
@@ -110,7 +130,7 @@
     for (let l = 0; l < size.layers; l += 1) {
       for (let h = 0; h < size.heads; h += 1) {
         if (small) {
-          const score = /** @type {[Pattern, number][][]} */ (info.patterns)[l][h][1];
+          const score = /** @type {[Pattern, number, number | null][][]} */ (info.patterns)[l][h][1];
           paper.fillStyle = app.colour(`var(--weight-${Math.round(8 * Math.sqrt(score))})`);
           paper.fillRect(at(h), at(l), cell, cell);
         } else if (image) paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);

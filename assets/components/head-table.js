@@ -28,8 +28,8 @@
   };
 
   function cellStyle(/** @type {Score} */ { weight, most }) {
-    return (/** @type {GridCell} */ { value, column }) => {
-      if (!column.getSort()) return { backgroundImage: "none", fontWeight: 400 };
+    return (/** @type {GridCell} */ { value, column, data }) => {
+      if (!column.getSort() || data.index < 0) return { backgroundImage: "none", fontWeight: 400 };
       const share = value === null ? 0 : Math.max(0, Math.min(1, weight ? value : value / (most || 1)));
       const end = `${(100 * share).toFixed(1)}%`;
       return {
@@ -50,25 +50,45 @@
   /* of its longest word: a heading may have two lines */
   const widthOf = (/** @type {string} */ heading) =>
     Math.max(42, Math.max(...heading.split(" ").map((word) => word.length)) * 6 + 12);
-  function columnsOf(/** @type {HeadScores} */ { columns }) {
+  const [PATTERN, TIGHT] = [124, 90]; // pixels of the second column, and its least
+  const FIXED = 44; // and of the first
+  const AROUND = 64; // gaps and a scroll bar
+  const sum = (/** @type {Score[]} */ columns, /** @type {"name" | "short"} */ by) =>
+    columns.reduce((all, one) => all + widthOf(one[by]), FIXED + PATTERN);
+  const listed = (/** @type {HeadScores} */ { columns }) => columns.filter((one) => one.listed);
+  /** Pixels that the table needs beside the grid, so that it need not be scrolled sideways. */
+  app.headsTable = () => (shown ? sum(listed(shown), "short") + AROUND : 524);
+  function columnsOf(/** @type {HeadScores} */ found) {
     const right = { cellClass: "ag-right-aligned-cell", headerClass: "ag-right-aligned-header" };
+    const wide = app.byId(ID).clientWidth - AROUND / 4;
+    const by = sum(listed(found), "name") <= wide ? "name" : "short";
+    const fits = sum(listed(found), "short") <= wide;
     return [
       {
         colId: "head",
         headerName: "Head",
         valueGetter: (/** @type {GridCell} */ { data }) => data.index,
-        valueFormatter: (/** @type {GridCell} */ { data }) => data.id,
+        valueFormatter: (/** @type {GridCell} */ { data }) => (data.index < 0 ? "" : data.id),
         sortingOrder: ["asc", "desc"],
         width: 44,
         cellClass: "head-name",
       },
-      { colId: "pattern", field: "pattern", headerName: "Pattern", sortable: false, minWidth: 104, flex: 2 },
-      ...columns.map((one) => ({
+      {
+        colId: "pattern",
+        field: "pattern",
+        headerName: "Pattern",
+        sortable: false,
+        minWidth: fits ? PATTERN : TIGHT,
+        flex: 2,
+      },
+      ...found.columns.map((one) => ({
         colId: one.id,
         field: one.id,
-        headerName: one.name,
+        headerName: one[by],
+        headerTooltip: one.name,
+        hide: !one.listed,
         comparator: compare,
-        minWidth: widthOf(one.name),
+        minWidth: widthOf(one[by]),
         flex: 1,
         ...right,
         cellStyle: cellStyle(one),
@@ -90,14 +110,25 @@
     }));
   }
 
+  /* what chance would give, above all heads */
+  const chanceOf = (/** @type {HeadScores} */ { columns }) => ({
+    id: "chance",
+    index: -1,
+    pattern: "by chance",
+    ...Object.fromEntries(columns.map(({ id, chance }) => [id, chance])),
+  });
+
   function fill() {
     const found = app.headScores();
     if (!api || !found) return;
     const query = typed ?? option("filter") ?? "";
-    const key = JSON.stringify([`${found.run} ${found.stamp}`, query]);
+    const of = `${found.run} ${found.stamp} ${found.of}`;
+    const key = JSON.stringify([of, query]);
     if (key === filled) return;
-    if (!filled || JSON.parse(filled)[0] !== `${found.run} ${found.stamp}`) {
+    if (!filled || JSON.parse(filled)[0] !== of) {
       api.setGridOption("columnDefs", columnsOf(found));
+      api.setGridOption("pinnedTopRowData", [chanceOf(found)]);
+      requestAnimationFrame(() => requestAnimationFrame(mark)); // once that row has its height
       sort();
     }
     filled = key;
@@ -146,6 +177,8 @@
     if (document.activeElement !== box) box.value = option("filter") || "";
     const colour = option("colour");
     if (colour) select.value = colour;
+    const source = option("scores");
+    if (source) app.byId("heads-scores-box").value = source;
   }
   function made(/** @type {HTMLElement} */ line) {
     const box = app.make("input");
@@ -169,6 +202,8 @@
     }); // typed and taken back is no change
     const colours = app.byId("heads-colour-box");
     colours.addEventListener("change", () => set({ colour: colours.value }));
+    const sources = app.byId("heads-scores-box");
+    sources.addEventListener("change", () => set({ scores: sources.value }));
     return box;
   }
 
@@ -179,9 +214,13 @@
     new MutationObserver(tag).observe(app.byId(ID), { childList: true, subtree: true });
     api.setGridOption("tabToNextCell", () => false); // one tab stop: arrows go about in the table
     api.setGridOption("tabToNextHeader", () => false);
-    api.addEventListener("rowClicked", ({ data }) => app.propose({ layer: data.layer, head: data.head }, "heads"));
+    const choose = (/** @type {GridRow} */ { layer, head, index }) => {
+      if (index >= 0) app.propose({ layer, head }, "heads");
+    };
+    api.addEventListener("gridSizeChanged", mark);
+    api.addEventListener("rowClicked", ({ data }) => choose(data));
     api.addEventListener("cellKeyDown", ({ event, data }) => {
-      if (event.key === "Enter") app.propose({ layer: data.layer, head: data.head }, "heads");
+      if (event.key === "Enter") choose(data);
     });
     api.addEventListener("sortChanged", ({ source }) => {
       const now = sorted();
@@ -227,6 +266,7 @@
       filled = "";
       typed = null;
       if (api) api.setGridOption("rowData", []);
+      if (api) api.setGridOption("pinnedTopRowData", []);
     }
   });
 });

@@ -23,6 +23,7 @@ from transformers.masking_utils import eager_mask
 
 from dashboard.capture.tiles import MASS, Operands, RawStatistics, TiledAttention
 from dashboard.contracts.attention_recipe import MaskKind, ScoreRecipe
+from dashboard.contracts.repeats import Repeats
 from dashboard.errors import UnsupportedModelError
 
 IMPLEMENTATION = "dashboard_capture"  # no "flash" in it: transformers would look for a kernel to download
@@ -70,10 +71,14 @@ class Recorder:
         name: the model's name, for messages.
         on_call: called with the index of each call before it is computed, and again between its tiles; may raise to
             stop the forward.
+        repeats: which tokens of the text repeat others; None leaves out the statistics of that.
+        statistics_only: keep no queries, keys, biases or weights.
     """
 
     name: str
     on_call: Callable[[int], None]
+    repeats: Repeats | None = None
+    statistics_only: bool = False
     calls: list[Call] = field(default_factory=list)
     _masks: list[tuple[torch.Tensor, tuple[MaskKind, int | None]]] = field(default_factory=list)
     _biases: list[torch.Tensor] = field(default_factory=list)
@@ -82,7 +87,8 @@ class Recorder:
     def compute(self, operands: Operands) -> torch.Tensor:
         """Return the layer's output, (token, head, d_value) float32; keep its query, key and statistics."""
         output, raw = self._tiles(operands.query.device).layer(operands, lambda: self.on_call(len(self.calls)))
-        self.calls.append(Call(operands.recipe, raw, operands.query, operands.key, operands.bias, operands.sinks))
+        kept = () if self.statistics_only else (operands.query, operands.key, operands.bias, operands.sinks)
+        self.calls.append(Call(operands.recipe, raw, *kept))
         return output
 
     def keep(self, weights: torch.Tensor, mask: MaskKind, window: int | None) -> None:
@@ -98,12 +104,12 @@ class Recorder:
                 f"The weights in layer {len(self.calls)} of {self.name} do not sum to 1 over the tokens that it may "
                 "attend to, so they cannot be shown as attention. Choose another model."
             )
-        kept = weights.detach().to("cpu", torch.float32).contiguous()
+        kept = None if self.statistics_only else weights.detach().to("cpu", torch.float32).contiguous()
         self.calls.append(Call(recipe, raw, weights=kept))
 
     def _tiles(self, device: torch.device) -> TiledAttention:
         if device not in self._tiled:
-            self._tiled[device] = TiledAttention(device)
+            self._tiled[device] = TiledAttention(device, self.repeats)
         return self._tiled[device]
 
     def bias_name(self, bias: torch.Tensor) -> str:

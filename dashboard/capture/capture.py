@@ -45,6 +45,7 @@ from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.model_info import ModelInfo, no_predictions
 from dashboard.contracts.precision import CPU
 from dashboard.contracts.prediction import NO_TOKEN
+from dashboard.contracts.repeats import Repeats
 from dashboard.contracts.request import CaptureOptions, RunRequest, check_characters, check_length
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_header import stream_of
@@ -223,7 +224,8 @@ def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Ten
     def on_call(index: int) -> None:
         report(Progress("layers", index + 1, info.layers, f"Layer {index + 1} of {info.layers}"))
 
-    recorder = Recorder(info.title, on_call)
+    repeats = Repeats(inputs["input_ids"][0].cpu().numpy())
+    recorder = Recorder(info.title, on_call, repeats)
     residuals: list[torch.Tensor] = []
     base = base_of(model)
     norm = norm_module(base, known.final_norm)
@@ -255,6 +257,7 @@ def _forward(loaded: LoadedModel, known: ModelProbe, inputs: dict[str, torch.Ten
         class_logits=None if loaded.classes is None else class_logits(outputs, loaded.classes),
         rotary=known.rotary,
         watched=watched,
+        repeats=repeats,
     )
 
 

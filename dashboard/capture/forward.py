@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from dashboard.capture.attention import Call
+from dashboard.contracts.repeats import Repeats
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Forward:
         logits: (1, token, vocabulary), only if the family's head is not verified.
         class_logits: what a classification head says (`dashboard.capture.class_head.class_logits`); None without one.
         rotary: each layer's rotary pairs (`dashboard.capture.rotary`); empty if none are known.
+        repeats: which tokens of the text repeat others.
         watched: what hooks of the files in dashboard/capture/captured/ kept, by name, in the order of the calls.
     """
 
@@ -35,6 +37,7 @@ class Forward:
     class_logits: torch.Tensor | None = None
     rotary: Sequence[np.ndarray | None] = ()
     watched: Mapping[str, Sequence[torch.Tensor]] = field(default_factory=dict)
+    repeats: Repeats | None = None
 
 
 def as_float32(values: torch.Tensor) -> np.ndarray:

@@ -9,9 +9,12 @@ import torch
 
 from dashboard.capture.tiles import ROWS, RawStatistics
 from dashboard.contracts.attention_recipe import ScoreRecipe
+from dashboard.contracts.repeats import KINDS, Repeats
 
 
-def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> dict[str, np.ndarray]:
+def summarise(
+    raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe], repeats: Repeats | None = None
+) -> dict[str, np.ndarray]:
     """Summarise one text; each entry says which tokens its mean leaves out.
 
     Returns:
@@ -23,10 +26,14 @@ def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> d
         scores/entropy_share  (layer, head) 0 … 1: mean of a row's entropy / ln(allowed keys), without rows that have
                           only one key
         scores/distance   (layer, head) tokens: mean over rows of Σ w·|i − j|
+        scores/duplicate  (layer, head): mean weight on earlier occurrences of the token, over tokens that have some
+        scores/induction  (layer, head): mean weight on what followed earlier occurrences of the token, likewise
+        beyond_first/…    (layer, head) of previous, next, self, duplicate, induction: the share that the score has of
+                          the weight that is not on the first token: Σ w on it / Σ w on tokens ≥ 1, over the same rows
         received          (layer, head, token): mean over rows of the weight on each token
         thumbnails        (layer, head, t, t) uint8: 255·sqrt(weight), max-pooled; 0 only where nothing is read
 
-        All are float32 except the thumbnails; NaN if a text is too short for a mean (N = 1).
+        All are float32 except the thumbnails; NaN if a text is too short for a mean (N = 1), or if no token repeats.
     """
     rows = torch.stack([layer.rows.cpu() for layer in raw]).numpy()
     named = {name: rows[:, index] for index, name in enumerate(ROWS)}
@@ -42,7 +49,13 @@ def summarise(raw: Sequence[RawStatistics], recipes: Sequence[ScoreRecipe]) -> d
         "entropy_share": np.stack([_share(layer, recipe) for layer, recipe in zip(entropy, recipes, strict=True)]),
         "distance": _distance(raw, named["mass"], received) / tokens,
     }
+    beyond = _beyond_first(named)
+    if repeats is not None:
+        for name in KINDS:
+            pairs = [_of_repeats(name, named, layer, recipe, repeats) for layer, recipe in enumerate(recipes)]
+            scores[name], beyond[name] = (np.stack(part) for part in zip(*pairs, strict=True))
     arrays: dict[str, np.ndarray] = {f"scores/{name}": values.astype(np.float32) for name, values in scores.items()}
+    arrays |= {f"beyond_first/{name}": values.astype(np.float32) for name, values in beyond.items()}
     arrays["received"] = received / np.float32(tokens)
     arrays["thumbnails"] = _thumbnails(torch.stack([layer.pooled.cpu() for layer in raw])).numpy()
     return arrays
@@ -53,6 +66,34 @@ def _mean(values: np.ndarray) -> np.ndarray:
     if values.shape[-1] == 0:
         return np.full(values.shape[:-1], np.nan)
     return values.mean(axis=-1, dtype=np.float64)
+
+
+def _beyond_first(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """(layer, head) of each: its share of all weight that is not on the first token."""
+    whole = _sum(rows["mass"] - rows["first"])
+    on = {"previous": rows["previous"][..., 2:], "next": rows["next"][..., :-1], "self": rows["self"][..., 1:]}
+    return {name: _share_of(_sum(values), whole) for name, values in on.items()}
+
+
+def _of_repeats(
+    name: str, rows: dict[str, np.ndarray], layer: int, recipe: ScoreRecipe, repeats: Repeats
+) -> tuple[np.ndarray, np.ndarray]:
+    """(head,) each: the mean weight that one layer's queries with such a key give to it, and its share of their weight
+    that is not on the first token."""
+    asking = repeats.asking(recipe.mask)[KINDS.index(name)]
+    weight, first = rows[name][layer][:, asking], rows["first"][layer][:, asking]
+    beyond = weight - first * repeats.first[asking] if name == "duplicate" else weight
+    return _mean(weight), _share_of(_sum(beyond), _sum(rows["mass"][layer][:, asking] - first))
+
+
+def _sum(values: np.ndarray) -> np.ndarray:
+    found: np.ndarray = values.sum(axis=-1, dtype=np.float64)
+    return found
+
+
+def _share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """part / whole; NaN if there is no whole."""
+    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def _entropy(rows: dict[str, np.ndarray]) -> np.ndarray:

@@ -17,14 +17,15 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from dashboard.contracts.attention_recipe import ScoreRecipe
+from dashboard.contracts.attention_recipe import MaskKind, ScoreRecipe
+from dashboard.contracts.repeats import Repeats
 from dashboard.contracts.streams import THUMBNAIL
 
 TILE_FLOATS = 131_072  # of one tile's scores per core; with its weights that is 1 MiB, a common level-2 cache
 FEW_BINS = 4  # a tile that touches at most this many thumbnail bins pools them one by one
 FORBIDDEN = torch.finfo(torch.float32).min / 2  # finite, so that a forbidden weight times its score is 0 and not NaN
-ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass")
-PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS = range(len(ROWS))
+ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass", "duplicate", "induction")
+PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS, DUPLICATE, INDUCTION = range(len(ROWS))
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,9 @@ class RawStatistics:
 
     Attributes:
         rows: (len(ROWS), head, query): the weight on the previous, next, own and first token; the largest score; the
-            largest weight (before any sink); Σ weight · score; Σ weight (1, or less with a sink).
+            largest weight (before any sink); Σ weight · score; Σ weight (1, or less with a sink); the weight on earlier
+            occurrences of the query's token, and on the tokens that followed them (`dashboard.contracts.repeats`), 0 if
+            the ids are not known.
         received: (head, key): Σ over queries of the weight on each token.
         distance: (head,): Σ over queries and keys of weight · |i − j|, for full attention; None for causal attention,
             where it follows from `mass` and `received`.
@@ -174,10 +177,15 @@ def _pool(values: torch.Tensor, members: torch.Tensor) -> torch.Tensor:
 
 
 class TiledAttention:
-    """Computes layers one after the other in the same two buffers. Not thread-safe."""
+    """Computes layers one after the other in the same two buffers. Not thread-safe.
 
-    def __init__(self, device: torch.device) -> None:
+    Args:
+        repeats: which queries repeat a token of the text, or None to leave out `duplicate` and `induction`.
+    """
+
+    def __init__(self, device: torch.device, repeats: Repeats | None = None) -> None:
         self._device = device
+        self._repeats = repeats
         self._floats = TILE_FLOATS * (torch.get_num_threads() if device.type == "cpu" else 64)
         self._scores = torch.empty(0, device=device)
         self._weights = torch.empty(0, device=device)
@@ -206,6 +214,7 @@ class TiledAttention:
             product = torch.bmm(grouped, operands.value[:, tile.columns])
             output[tile.rows] = product.view(heads, weights.shape[1], -1).transpose(0, 1)
             _take(raw, weights, tile)
+            self._take_repeats(raw, weights, tile, operands.recipe.mask)
             torch.sum(scores.mul_(weights), dim=-1, out=raw.rows[DOT][:, tile.rows])
         return output, replace(raw, pooled=self._pool_columns(raw.pooled))
 
@@ -239,6 +248,7 @@ class TiledAttention:
                 raw.rows[row][:, tile.rows] = values
             self._add_distance(raw, part, tile)
             _take(raw, part, tile)
+            self._take_repeats(raw, part, tile, recipe.mask)
             raw.rows[DOT][:, tile.rows] = part.xlogy_(part).sum(dim=-1)
         return replace(raw, pooled=self._pool_columns(raw.pooled)), outside
 
@@ -304,6 +314,16 @@ class TiledAttention:
             columns = torch.arange(tile.left, tile.right, dtype=weights.dtype, device=self._device)
             distance = (rows[:, None] - columns).abs_()
             raw.distance.add_(weights.view(len(weights), -1) @ distance.view(-1))
+
+    def _take_repeats(self, raw: RawStatistics, weights: torch.Tensor, tile: Tile, mask: MaskKind) -> None:
+        """Store the weight that the rows of one tile give to tokens like their own and to what followed these."""
+        if self._repeats is None:
+            return
+        rows, columns = range(tile.start, tile.stop), range(tile.left, tile.right)
+        for row, where in zip((DUPLICATE, INDUCTION), self._repeats.within(rows, columns, mask), strict=True):
+            if where is not None:
+                found = torch.from_numpy(where).to(weights)
+                raw.rows[row][:, tile.rows] = torch.einsum("hqk,qk->hq", weights, found)
 
 
 def _empty(new: Callable[..., torch.Tensor], heads: int, tokens: int, recipe: ScoreRecipe) -> RawStatistics:

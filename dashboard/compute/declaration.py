@@ -83,6 +83,8 @@ class Kind:
             provide it).
         compute: computes the result, in a process with torch, with the model that made the run; reports its progress,
             and the report raises to stop it.
+        of_model: whether the result depends on the model alone, so that all runs of the same weights share it
+            (docs/decisions/046).
         read: turns a run and the result into the value that `dashboard.derive` returns.
         quick: whether these parameters take only a moment, for the place a person is looking at: such a job comes
             before runs. Others come after them, one per visitor at a time.
@@ -102,6 +104,7 @@ class Kind:
     read: Callable[[ModelRun, Derived], Any]
     quick: Callable[[Parameters], bool] = never
     gives_way: bool = False
+    of_model: bool = False
 
     def __post_init__(self) -> None:
         if self.quick is never and not self.gives_way:
@@ -133,4 +136,4 @@ class Kind:
             )
         for parameter in self.parameters:
             parameter.check(run, parameters[parameter.name])
-        return DerivedRequest.of(run.key, self.name, **parameters)
+        return DerivedRequest(run.key, self.name, tuple(parameters.items()), run.model_key if self.of_model else "")

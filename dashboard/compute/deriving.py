@@ -9,7 +9,7 @@ from dashboard.compute.declaration import Kind
 from dashboard.contracts.derived import Derived, DerivedRequest, Value
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import ModelError
+from dashboard.errors import BadRequestError, ModelError
 
 if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
@@ -22,7 +22,8 @@ def check(run: ModelRun, request: DerivedRequest) -> Kind:
         DashboardError: it cannot be computed; the message says why.
     """
     kind, parameters = kind_named(request.kind), dict(request.parameters)
-    kind.request(run, **parameters)
+    if kind.request(run, **parameters) != request:
+        raise BadRequestError("What is to be computed belongs to another run or model. Reload the page.")
     run.check_current()
     kind.check(run, parameters)
     return kind

@@ -22,6 +22,7 @@ NAME = re.compile(rf"{KEY_PATTERN.pattern}\.{KIND.pattern}-[0-9a-f]{{16}}")
 MOST_PARAMETERS = 12
 LONGEST_VALUE = 2_000  # characters of a text parameter
 LARGEST_NUMBER = 2**53 - 1  # largest integer that Python, JSON and a browser write alike
+MODEL_RESULTS = 1  # raise it when a result of models gets other numbers or arrays: earlier ones are then not found
 BESIDE = "derived"  # prefix of derived arrays' names in a file that also holds their run
 
 Value = str | int | float | bool
@@ -29,12 +30,14 @@ Value = str | int | float | bool
 
 @dataclass(frozen=True)
 class DerivedRequest:
-    """One question about a run.
+    """One question about a run, or about its model.
 
     Attributes:
         run: the run's key. kind: what to compute, by the name of its file in `dashboard.compute`.
         parameters: (name, value) in the order of names. A whole number is an `int`: a browser makes no difference
             between 1.0 and 1, and the result has one name.
+        model: the model's key (`model_key`) if the answer depends on the model alone, so that all its runs share it and
+            `run` only says through which one it was asked; "" if it depends on the run.
 
     Raises:
         BadRequestError: a field has the wrong type or form. `dashboard.compute` checks whether kind and parameters
@@ -44,9 +47,11 @@ class DerivedRequest:
     run: str
     kind: str
     parameters: tuple[tuple[str, Value], ...] = ()
+    model: str = ""
 
     def __post_init__(self) -> None:
-        if not is_run_key(self.run) or not isinstance(self.kind, str) or not KIND.fullmatch(self.kind):
+        keys = (self.run,) if self.model == "" else (self.run, self.model)
+        if not all(map(is_run_key, keys)) or not isinstance(self.kind, str) or not KIND.fullmatch(self.kind):
             raise BadRequestError("What is to be computed names no run or no kind. Reload the page.")
         if len(self.parameters) > MOST_PARAMETERS or not all(map(_is_parameter, self.parameters)):
             raise BadRequestError("What is to be computed has parameters that cannot be read. Reload the page.")
@@ -62,21 +67,42 @@ class DerivedRequest:
         """Parse a decoded JSON object; every defect is a `BadRequestError`."""
         if not isinstance(raw, Mapping) or not isinstance(raw.get("parameters", {}), Mapping):
             raise BadRequestError("What is to be computed is not an object. Reload the page.")
-        return cls(raw.get("run"), raw.get("kind"), tuple(raw.get("parameters", {}).items()))  # type: ignore[arg-type]
+        parameters = tuple(raw.get("parameters", {}).items())
+        return cls(raw.get("run"), raw.get("kind"), parameters, raw.get("model", ""))  # type: ignore[arg-type]
 
     def to_json(self) -> dict[str, Any]:
-        return {"run": self.run, "kind": self.kind, "parameters": dict(self.parameters)}
+        model = {"model": self.model} if self.model else {}
+        return {"run": self.run, "kind": self.kind, "parameters": dict(self.parameters), **model}
+
+    @property
+    def owner(self) -> str:
+        """The key of what the answer belongs to: the model's or the run's."""
+        return self.model or self.run
+
+    def asks_like(self, second: DerivedRequest) -> bool:
+        """Whether both have the same answer."""
+        return (self.owner, self.kind, self.parameters) == (second.owner, second.kind, second.parameters)
 
     @property
     def suffix(self) -> str:
-        """The kind and 16 hex digits of the parameters' sha256: the result's name among those of its run."""
+        """The kind and 16 hex digits of the parameters' sha256: the result's name among those of its owner."""
         content = json.dumps(dict(self.parameters), sort_keys=True, ensure_ascii=True)
         return f"{self.kind}-{hashlib.sha256(content.encode()).hexdigest()[:16]}"
 
     @property
     def name(self) -> str:
         """The result's name everywhere: of its job, of its file in the store, of its place on the page."""
-        return f"{self.run}.{self.suffix}"
+        return f"{self.owner}.{self.suffix}"
+
+
+def model_key(fingerprint: str, dtype: str) -> str:
+    """Return the key of a model, to which the results that depend on no text belong; it has the form of a run's key.
+
+    Args:
+        fingerprint: of the model's files, as in run keys. dtype: what the model computes in.
+    """
+    content = json.dumps(["model", MODEL_RESULTS, fingerprint, dtype])
+    return hashlib.sha256(content.encode()).hexdigest()
 
 
 def is_result_name(value: object) -> bool:

@@ -20,8 +20,11 @@ whatever its size. Their names begin with the stream ("decoder", "encoder"), or 
     KIND/thumbnails              (layer, head, q, k) uint8, 255·sqrt(weight), max-pooled where N > k; 0 is "none or
                                  forbidden"
     KIND/scores/{name}           (layer, head) float32: mean weight on the previous, next, self, first token; entropy
-                                 (nats), entropy_share (of the largest possible, 0 … 1), distance (tokens); NaN where
-                                 N = 1 leaves no mean
+                                 (nats), entropy_share (of the largest possible, 0 … 1), distance (tokens); mean weight
+                                 on earlier occurrences of the token (duplicate) and on what followed them (induction),
+                                 over the tokens that have some; NaN where there is nothing to average
+    KIND/beyond_first/{name}     (layer, head) float32: of the weight that is not on the first token, the share on the
+                                 previous, next, same token (self), duplicate, induction
     STREAM/class_logits          (label,) float32; (token, label) if it classifies tokens; (token, 2) start and end
                                  of an answer; classifiers only (dashboard/contracts/classes.py)
     KIND/received                (layer, head, key) float32, the attention that each token receives, mean over queries
@@ -48,7 +51,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
-from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest, read_beside, write_beside
+from dashboard.contracts.derived import BESIDE, Derived, DerivedRequest, model_key, read_beside, write_beside
 from dashboard.contracts.finite import NotFinite, first_not_finite
 from dashboard.contracts.model_info import ModelInfo, no_predictions
 from dashboard.contracts.precision import device_of, dtype_of
@@ -152,6 +155,13 @@ class ModelRun(RunClasses):
     def device(self) -> str:
         """What it computed on: "cpu", "cuda (NVIDIA H200)"."""
         return device_of(self._header)
+
+    @property
+    def model_key(self) -> str:
+        """The key of the model, shared by all runs of the same weights in the same dtype; "" if the run does not say
+        which weights made it."""
+        fingerprint = self._header.get("fingerprint")
+        return model_key(str(fingerprint), self.dtype) if fingerprint else ""
 
     @property
     def text(self) -> str:

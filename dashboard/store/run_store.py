@@ -2,7 +2,8 @@
 
     KEY.safetensors             a run: its arrays, its header as JSON in the metadata
     KEY.KIND-….safetensors      a result computed from that run later; deleted with its run. Its `of` says which capture
-                                of the run it comes from (its stamp), its `request` what was asked
+                                of the run it comes from (its stamp), its `request` what was asked. A result of a model
+                                has the model's key instead, belongs to no run, and is deleted only to make room
     *.part                      being written
 
 A file is written under another name and then renamed, so a reader sees all of it or nothing. The folder is its own
@@ -18,6 +19,7 @@ import json
 import logging
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -180,10 +182,10 @@ class RunStore:
         return self._stamp(key) if is_run_key(key) else None
 
     def save_derived(self, result: Derived, stamp: str | None = None) -> None:
-        """Store a derived result beside its run.
+        """Store a derived result beside its run, or under the key of its model.
 
         Args:
-            stamp: of the run it was computed from; by default, the stored one.
+            stamp: of the run it was computed from; by default, the stored one. A model's result has none.
 
         Raises:
             ReplacedRunError: the run has been computed again since. RunNotFoundError: the run has since been deleted.
@@ -193,15 +195,16 @@ class RunStore:
         name, size = result.request.name, sum(array.nbytes for array in result.arrays.values())
         if size > self.results_bytes:
             raise too_large(size, self.results_bytes)
-        of = self._same_capture(name, stamp)
+        of = result.request.model or self._same_capture(name, stamp)
         told = {"request": json.dumps(result.request.to_json()), "facts": json.dumps(dict(result.facts))}
         self._write(name, result.arrays, {"name": name, "of": of, **told})
         try:
-            self._same_capture(name, of)
+            if not result.request.model:
+                self._same_capture(name, of)
         except (RunNotFoundError, ReplacedRunError):  # deleted, or computed again, while this was written
             self._path(name).unlink(missing_ok=True)
             raise
-        keep_results_within(self.folder, result.request.run, self.results_bytes, name)
+        keep_results_within(self.folder, result.request.owner, self.results_bytes, name)
 
     def _same_capture(self, name: str, stamp: str | None) -> str:
         """Return the stamp of a name's run, checked against `stamp` if given; raises like `save_derived`."""
@@ -217,19 +220,27 @@ class RunStore:
         deleted), or belongs to another capture of the run.
 
         Args:
-            stamp: of the run that it must be computed from; by default, the stored one.
+            stamp: of the run that it must be computed from; by default, the stored one. A model's result has none.
         """
+        stamp = request.model or stamp
         for name in (request.name, *names_before(request)):
             found = self._result(request.run, name, stamp)
-            if found is not None and found.request == request:  # not just one whose parameters have the same hash
+            if found is not None and found.request.asks_like(
+                request
+            ):  # not just one whose parameters have the same hash
                 touch(self._path(name))
-                return found
+                return Derived(request, found.arrays, found.facts)
         return None
 
     def all_derived(self, run: ModelRun) -> list[Derived]:
-        """Return every derived result of exactly this capture of a run."""
-        names = [path.name.removesuffix(SUFFIX) for path in derived_from(self.folder, run.key)]
-        return [found for found in (self._result(run.key, name, run.stamp) for name in names) if found is not None]
+        """Return every derived result of exactly this capture of a run, and those of its model."""
+        owners = {run.key: run.stamp} | ({run.model_key: run.model_key} if run.model_key else {})
+        found = (
+            self._result(run.key, path.name.removesuffix(SUFFIX), stamp)
+            for owner, stamp in owners.items()
+            for path in derived_from(self.folder, owner)
+        )
+        return [Derived(replace(one.request, run=run.key), one.arrays, one.facts) for one in found if one is not None]
 
     def _result(self, key: str, name: str, stamp: str | None) -> Derived | None:
         """Return the result that a file holds; None if it holds none, or one that does not match its name."""

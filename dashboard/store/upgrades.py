@@ -77,6 +77,7 @@ SCHEMAS: tuple[Schema, ...] = (  # the latest last
         adds=True,
         lacks=lambda header: header["model"].get("family") in ROTARY,
     ),
+    Schema("heads have scores of duplicate tokens and induction, and of what the first token leaves", adds=True),
 )
 SHARED = ("given/", "masked/", "derived/", "vocabulary")  # prefixes of names without a stream
 # the name of masked predictions when they were the only derived result

@@ -92,13 +92,18 @@ def _classes(run: ModelRun) -> dict[str, Any] | None:
 
 
 def _patterns(run: ModelRun) -> list[list[list[Any]]] | None:
-    """Each head's pattern and its score, by layer; None if the run does not hold the heads' scores."""
+    """Each head's pattern, its score, and its weight on the first token, by layer; None if the run does not hold the
+    heads' scores."""
     attention = run.attention_of()
     try:
         tags = attention.remember("head tags", lambda: head_tags(attention))
     except MissingArrayError:
         return None
-    return [[[tag.pattern, round(tag.score, 3)] for tag in row] for row in tags]
+    return [[[tag.pattern, round(tag.score, 3), _rounded(tag.first)] for tag in row] for row in tags]
+
+
+def _rounded(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None
 
 
 def _notes(run: ModelRun) -> list[list[str]]:

@@ -158,9 +158,8 @@ def derived_job(services: Services, request: DerivedRequest) -> JobSpec | None:
     if services.store.derived(request, run.stamp) is not None:
         return None
     kind = check(run, request)
-    return JobSpec(
-        "derive", f"{request.name}@{run.stamp}", request.to_json(), _needed_by(run, services), kind.rank(request)
-    )
+    key = request.name if request.model else f"{request.name}@{run.stamp}"  # the runs of a model share one job
+    return JobSpec("derive", key, request.to_json(), _needed_by(run, services), kind.rank(request))
 
 
 def _needed_by(run: ModelRun, services: Services) -> JobSpec | None:

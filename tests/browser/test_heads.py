@@ -14,7 +14,7 @@ from dashboard.views.attention.heads import fitting
 from tests.browser.test_access import found_by_axe
 from tests.support.person import LOOK, Person
 
-ROWS = "#heads-rows .ag-row"
+ROWS = "#heads-rows .ag-row:not([row-index^=t])"  # without the row of what chance gives
 
 
 def open_heads(person: Person, run: ModelRun, **more: str | int) -> Person:
@@ -27,7 +27,7 @@ def open_heads(person: Person, run: ModelRun, **more: str | int) -> Person:
 def column(person: Person, name: str) -> list[str]:
     """The texts of a column, from the top, of the rows that are drawn."""
     found = person.page.evaluate(
-        """(name) => [...document.querySelectorAll("#heads-rows .ag-row")]
+        """(name) => [...document.querySelectorAll("#heads-rows .ag-row:not([row-index^=t])")]
             .sort((a, b) => Number(a.getAttribute("row-index")) - Number(b.getAttribute("row-index")))
             .map((row) => row.querySelector(`[col-id="${name}"]`)?.textContent ?? "")""",
         name,
@@ -225,6 +225,51 @@ def test_a_score_colours_the_grid(person: Person, causal: ModelRun) -> None:
     assert person.address()["heads-colour"] == "entropy"
     person.at("attention-tab-attention").click()
     expect(person.at("attention-heads-legend")).to_be_hidden()  # beside the heatmap: pictures
+
+
+def test_the_probe_is_computed_once_and_fills_table_and_grid(person: Person, causal: ModelRun) -> None:
+    open_heads(person, causal)
+    person.at("heads-scores-box").select_option("probe")
+    expect(person.page.locator("#heads-heading .caption")).to_contain_text("random tokens read twice", timeout=60_000)
+    assert person.address()["heads-scores"] == "probe"
+    person.page.locator('#heads-rows .ag-header-cell[col-id="induction"]').click()
+    expect(person.page.locator("#heads-heading h2")).to_have_text("All 270 heads, sorted by induction")
+    person.page.locator("#heads-rows .ag-body-viewport").evaluate("(box) => { box.scrollTop = 0; }")
+    assert column(person, "head")[0] == "18.6"
+    assert [float(text) > 0.4 for text in column(person, "induction")[:9]] == [True] * 8 + [False]
+    expect(person.page.locator("#heads-rows .ag-row[row-index^=t]")).to_contain_text("by chance")
+    person.page.locator(f"{ROWS}[row-id='18.6'] [col-id='pattern']").click()
+    person.selects(layer=18, head=6)
+    expect(person.at("heads-footer")).to_contain_text("induction 0.91 ± 0.0")
+    person.at("heads-colour-box").select_option("probe-induction")
+    expect(person.page.locator('#attention-heads canvas[data-colour="induction"]')).to_be_visible()
+    person.at("heads-scores-box").select_option("text")  # the grid keeps the probe's colours
+    expect(person.page.locator("#heads-heading .caption")).to_contain_text("Means over this text")
+    expect(person.page.locator('#attention-heads canvas[data-colour="colour"]')).to_be_visible()
+    expect(person.at("attention-heads-legend")).to_contain_text("Induction: 0")
+
+
+def test_a_head_under_the_pointer_is_shown_large(person: Person, causal: ModelRun) -> None:
+    open_heads(person, causal)
+    person.head_button(18, 6).hover()
+    expect(person.at("tooltip")).to_contain_text("Layer 18, head 6")
+    picture = person.page.locator("#tooltip canvas.head-large")
+    expect(picture).to_be_visible()
+    box = picture.bounding_box()
+    assert box is not None
+    assert box["width"] > 5 * person.head_button(18, 6).bounding_box()["width"]  # type: ignore[index]
+    person.at("heads-count").hover()
+    expect(person.at("tooltip")).to_be_hidden()
+
+
+def test_definitions_are_one_click_away(person: Person, causal: ModelRun) -> None:
+    open_heads(person, causal)
+    person.page.locator(".score-definitions summary").click()
+    text = person.page.locator(".score-definitions .menu")
+    expect(text).to_be_visible()
+    expect(text).to_contain_text("Olsson et al. 2022")
+    person.page.keyboard.press("Escape")
+    expect(text).to_be_hidden()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

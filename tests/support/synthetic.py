@@ -127,6 +127,11 @@ def make_parts(
     for name in ("previous", "next", "self", "first", "entropy_share", "entropy"):
         arrays[f"{stream}/scores/{name}"] = rng.random((layers, heads)).astype(np.float32)
     arrays[f"{stream}/scores/distance"] = np.linspace(0, count, layers * heads, dtype=np.float32).reshape(layers, heads)
+    repeats = np.random.default_rng(29)  # of its own, so that the other numbers stay
+    for name in ("previous", "next", "self", "duplicate", "induction"):
+        arrays[f"{stream}/beyond_first/{name}"] = repeats.random((layers, heads)).astype(np.float32)
+    for name in ("duplicate", "induction"):
+        arrays[f"{stream}/scores/{name}"] = repeats.random((layers, heads)).astype(np.float32)
     arrays[f"{stream}/received"] = rng.random((layers, heads, count)).astype(np.float32)
     arrays |= more_arrays(stream, layers, {"token": count, "head": heads, "hidden": HIDDEN, "d_head": D_HEAD})
     ids = [i % VOCABULARY for i in range(count)]
@@ -302,8 +307,25 @@ def norms_results(run: ModelRun) -> list[Derived]:
     return [Derived(DerivedRequest.of(run.key, "attention-norms"), {"norms": norms, **grams}, {})]
 
 
+def probe_results(run: ModelRun) -> list[Derived]:
+    """The derived result "head-probe" of ten tokens, twice."""
+    rng, shape = np.random.default_rng(31), (3, run.model.layers, run.model.heads)
+    names = ("previous", "next", "self", "first", "entropy", "entropy_share", "distance", "duplicate", "induction")
+    arrays = {f"scores/{name}": rng.random(shape).astype(np.float32) for name in names}
+    arrays |= {f"beyond_first/{name}": rng.random(shape).astype(np.float32) for name in (*names[:3], *names[-2:])}
+    if run.model.kind != "causal":
+        for start in ("scores", "beyond_first"):
+            arrays[f"{start}/induction"] = np.full(shape, np.nan, dtype=np.float32)
+    once = np.arange(10, dtype=np.int32)
+    ids = np.stack([np.concatenate([once, once])] * 3)
+    mask = "causal" if run.model.kind == "causal" else "full"
+    facts = {"length": 10, "seeds": [0, 1, 2], "recipes": [[mask, None]] * run.model.layers}
+    request = DerivedRequest(run.key, "head-probe", model=run.model_key)
+    return [Derived(request, {**arrays, "ids": ids}, facts)]
+
+
 # of a run, whatever its kind: every result that a view shows
-RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (lens_results, norms_results)
+RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (lens_results, norms_results, probe_results)
 
 
 def with_results(run: ModelRun) -> ModelRun:

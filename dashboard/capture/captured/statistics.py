@@ -10,8 +10,8 @@ from dashboard.capture.statistics import summarise
 
 
 def arrays(forward: Forward) -> dict[str, np.ndarray]:
-    """`scores/…`, `received` and `thumbnails`, as `dashboard.capture.statistics.summarise` returns them."""
-    return summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls])
+    """`scores/…`, `beyond_first/…`, `received` and `thumbnails`: those of `capture.statistics.summarise`."""
+    return summarise([call.raw for call in forward.calls], [call.recipe for call in forward.calls], forward.repeats)
 
 
 CAPTURED = Captured("the heads' scores and small pictures", arrays)

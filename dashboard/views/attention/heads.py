@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import dash_ag_grid as dag
@@ -12,10 +12,10 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.attention import CLEAR, PATTERN_NAMES, PATTERNS, head_tags
-from dashboard.analysis.head_scores import by_chance
+from dashboard.analysis.attention import PATTERN_NAMES, PATTERNS
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
+from dashboard.compute.head_probe import SEEDS
 from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
@@ -23,6 +23,21 @@ from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import percent
 from dashboard.figures.theme import empty_figure
+from dashboard.views.attention.head_definitions import HEADINGS, SHORT, SORTED_BY, definitions
+from dashboard.views.attention.head_sources import (
+    COLOUR,
+    OF_PROBE,
+    PROBE,
+    SOURCE,
+    Scores,
+    colour_id,
+    coloured,
+    is_ready,
+    needs,
+    shown,
+    uses,
+    waiting,
+)
 from dashboard.views.attention.heatmap import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import Explanation, Sentence, View, Words
@@ -31,46 +46,47 @@ from dashboard.views.grid import grid
 
 GRID = "heads-rows"
 FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser treats as white space
-HEADINGS = {
-    **{"previous": "Previous", "next": "Next", "self": "Itself", "first": "First"},
-    **{"entropy": "Entropy, nats", "distance": "Distance"},
-}
-SORTED_BY = {
-    "previous": "attention to the previous token",
-    "next": "attention to the next token",
-    "self": "attention to the token itself",
-    "first": "attention to the first token",
-    "entropy": "entropy",
-    "distance": "distance",
-}
 SORT = Choice("sort", "Sort by", choices=(*HEADINGS.items(), ("head", "Layer and head")))
 ORDER = Choice("order", "Order", choices=(("most", "Highest first"), ("least", "Lowest first")))
-COLOUR = Choice("colour", "Colour the grid by", choices=(("pictures", "Pictures"), *HEADINGS.items()))
 FILTER = Text("filter", "Filter")
 PLACEHOLDER = "Filter: pattern, layer …"
 
 
-def draw(context: Context) -> Spec:
+def draw(context: Context) -> Spec | None:
     """The data that assets/components/head-table.js builds the table from; there is no drawing."""
-    attention = context.attention
-    spec = spec_of(empty_figure())
-    tags, scores = head_tags(attention), {name: attention.score(name) for name in HEADINGS}
-    columns = [
-        {"id": name, "name": heading, "digits": 2 if name in PATTERNS else 1, "weight": name in PATTERNS}
-        | {"most": _most(name, scores[name])}
-        for name, heading in HEADINGS.items()
-    ]
+    table = shown(context) if is_ready(context) else None
+    if table is None:
+        return None
+    spec, listed = spec_of(empty_figure()), table.listed()
+    chance = table.common_chance()
+    columns = [_column(table, name, chance, name in listed) for name in HEADINGS]
+    values = [table.values.get(name) for name in HEADINGS]
+    colour = coloured(context, table)
+    if colour is not None and colour[0].of != table.of:  # a score that is not the table's own
+        columns.append(_column(*colour, colour[0].common_chance()) | {"id": "colour"})
+        values.append(colour[0].values[colour[1]])
     rows = [
-        [
-            layer,
-            head,
-            PATTERN_NAMES[tags[layer][head].pattern],
-            *(_known(values[layer, head]) for values in scores.values()),
-        ]
-        for layer, head in _all_heads(attention)
+        [layer, head, PATTERN_NAMES[table.tags[layer][head].pattern]]
+        + [None if found is None else _known(float(found[layer, head])) for found in values]
+        for layer, head in _all_heads(context.attention)
     ]
-    spec["layout"]["meta"] = {"head_rows": {"columns": columns, "rows": rows}}
+    spec["layout"]["meta"] = {"head_rows": {"of": table.of, "columns": columns, "rows": rows}}
     return spec
+
+
+def _column(scores: Scores, name: str, chance: dict[str, float], listed: bool = False) -> dict[str, Any]:
+    """A column as the browser takes it; `colour` is the grid's option for it."""
+    return {
+        "id": name,
+        "name": HEADINGS[name],
+        "short": SHORT[name],
+        "colour": colour_id(scores.of, name),
+        "digits": 2 if name in PATTERNS else 1,
+        "weight": name in PATTERNS,
+        "most": _most(name, scores.values.get(name, np.zeros(0))),
+        "chance": _known(chance.get(name, math.nan)),
+        "listed": listed,
+    }
 
 
 def _all_heads(attention: Attention) -> list[tuple[int, int]]:
@@ -91,26 +107,49 @@ def _most(name: str, values: np.ndarray) -> float:
 
 def text(context: Context) -> Words:
     attention, selection, sort = context.attention, context.selection, context.options["sort"]
-    count = attention.layers * attention.heads
-    many = "The only head" if count == 1 else f"All {count:,} heads"
+    table = shown(context) if is_ready(context) else None
+    many = "The only head" if attention.layers * attention.heads == 1 else _all_of(attention)
     least = context.options["order"] == "least"
     title = f"{many}, layer by layer" if sort == "head" else f"{many}, sorted by {SORTED_BY[sort]}"
     title += ", lowest first" if least and sort != "head" else ""
-    caption = f"Means over this text. A head's pattern is named if it holds at least {CLEAR} of the weight."
+    if table is None:
+        return waiting(context, title)
+    over = f"{table.length} random tokens read twice ({len(SEEDS)} seeds)" if table.of == PROBE else "this text"
+    caption = f"Means over {over}. A pattern is clearly above chance in what the first token leaves."
     place = f"{selection.layer}.{selection.head}"
-    attention.score("previous")  # raises if the run has no scores
     if sort == "head":
         return Words(title, caption, [_number("selected", place)])
-    values = attention.score(sort)
-    chance = by_chance(attention.recipe(selection.layer), *attention.shape)[sort]
+    if not table.has(sort):
+        return Words(title, caption, [_number("selected", place), html.Span(_none_of(table, sort))])
+    values = table.values[sort]
+    own = float(values[selection.layer, selection.head])
     name = HEADINGS[sort].split(",")[0].lower()
+    spread = table.spreads.get(sort)
+    beside = "" if spread is None else f" ± {spread[selection.layer, selection.head]:.2f}"
     footer = [
         _number("selected", place),
-        _number(name, _written(sort, float(values[selection.layer, selection.head]))),
-        _number("by chance at this length", _written(sort, chance)),
+        _number(name, _written(sort, own) + (beside if math.isfinite(own) else "")),
+        _number("by chance at this length", _written(sort, table.chance(selection.layer)[sort])),
         *_best(sort, values, least),
     ]
     return Words(title, caption, footer)
+
+
+def _all_of(attention: Attention) -> str:
+    return f"All {attention.layers * attention.heads:,} heads"
+
+
+def _none_of(table: Scores, sort: str) -> str:
+    """Why no head has a score."""
+    causal = any(recipe.mask == "causal" for recipe in table.recipes)
+    if sort == "induction" and not causal:
+        return "Induction needs causal attention; this model attends in both directions."
+    if table.of == PROBE:
+        return "Random tokens have no such score."
+    reasons = {"separator": "This text has no separators.", "punctuation": "This text has no punctuation."}
+    if sort in ("duplicate", "induction") and sort in table.values:
+        return "No token of this text comes again." if sort == "duplicate" else "Nothing follows a repeated token here."
+    return reasons.get(sort, "This run does not hold this score.")
 
 
 def _best(sort: str, values: np.ndarray, least: bool) -> list[Any]:
@@ -136,19 +175,22 @@ def _written(sort: str, value: float) -> str:
 def explain(context: Context) -> Explanation:
     """Explain the mean scores, the selected head's own, and their values by chance."""
     attention, selection = context.attention, context.selection
-    first, previous = (float(attention.score(name)[selection.layer, selection.head]) for name in ("first", "previous"))
-    many, tokens, head = (
-        attention.layers * attention.heads,
-        len(attention.asks),
-        f"head {selection.head} of layer {selection.layer}",
-    )
-    text = "this text’s only token" if tokens == 1 else f"the {tokens:,} tokens of this text"
+    many, tokens = attention.layers * attention.heads, len(attention.asks)
+    head = f"head {selection.head} of layer {selection.layer}"
     row: Sentence = ["Each row is one of the model’s ", *counted(many, "head")]
     if many == 1:
         row = ["The only row is the model’s only ", term("head")]
+    table = shown(context) if is_ready(context) else None
+    if table is None:
+        why: Sentence = ["Nothing but repetition can be found in random tokens that the model reads twice."]
+        return [*row, "."], why, ["What a head does there belongs to the model, not to this text."]
+    if table.of == PROBE:
+        return _explain_probe(table, row, head, selection.layer, selection.head)
+    text = "this text’s only token" if tokens == 1 else f"the {tokens:,} tokens of this text"
     what: Sentence = [*row, f", with averages over {text}."]
     if tokens == 1:
         return what, ["No head has another token to attend to here."], ["Run a longer text to see what the heads do."]
+    first, previous = (float(table.values[name][selection.layer, selection.head]) for name in ("first", "previous"))
     means: Sentence = [
         f"Averaged over the tokens after the first, {head} gives {percent(first)} of its ",
         term("attention"),
@@ -156,37 +198,58 @@ def explain(context: Context) -> Explanation:
     means += [f" to the first token and {percent(previous)} to the token before."]
     if not (math.isfinite(first) and math.isfinite(previous)):
         means = [f"The weights of {head} are not finite, so it has no averages."]
-    chance = by_chance(attention.recipe(selection.layer), *attention.shape)["first"]
+    chance = table.chance(selection.layer)["first"]
     even = "A head that spread its attention evenly over the tokens that it may read would give the first one "
     return what, means, [f"{even}{percent(chance)}."]
 
 
-def table(context: Context) -> Table:
+def _explain_probe(table: Scores, row: Sentence, head: str, layer: int, index: int) -> Explanation:
+    what: Sentence = [*row, f", with averages over {table.length} random tokens that the model reads twice."]
+    name = "induction" if table.has("induction") else "duplicate"
+    where = "what followed a token’s first occurrence" if name == "induction" else "a token’s other occurrence"
+    own, chance = float(table.values[name][layer, index]), table.chance(layer)[name]
+    if not math.isfinite(own):
+        return (
+            what,
+            [f"The weights of {head} are not finite, so it has no averages."],
+            ["No chance compares with that."],
+        )
+    means: Sentence = [f"There, {head} gives {percent(own)} of its ", term("attention"), f" to {where}."]
+    return what, means, [f"A head that spread its attention evenly would give that {percent(chance)}."]
+
+
+def table(context: Context) -> Table | None:
     """A file lists the heads in their order; the page's table lists them as sorted."""
     attention, selection, sort = context.attention, context.selection, context.options["sort"]
-    tags = head_tags(attention)
-    names = [name for name in COLUMNS if name in attention.scores()]
-    scores = {name: np.asarray(attention.score(name)) for name in names}
+    found = shown(context) if is_ready(context) else None
+    if found is None:
+        return None
+    names = [name for name in COLUMNS if name in found.values]
     places = _all_heads(attention)
     if not context.whole:
-        if sort != "head":
-            attention.score(sort)  # raises if the run lacks this score
-        places = _sorted(places, scores, sort, context.options["order"] == "least")
+        places = _sorted(places, found.values, sort, context.options["order"] == "least")
         fits = fitting(context.options["filter"])
-        places = [place for place in places if fits(*place, PATTERN_NAMES[tags[place[0]][place[1]].pattern])]
+        places = [place for place in places if fits(*place, PATTERN_NAMES[found.tags[place[0]][place[1]].pattern])]
+    columns, arrays = [Column("Layer"), Column("Head"), Column("Pattern")], []
+    for name in names:
+        columns.append(COLUMNS[name])
+        arrays.append(found.values[name])
+        if name in found.spreads:
+            columns.append(Column(f"{COLUMNS[name].name}, ±", COLUMNS[name].unit))
+            arrays.append(found.spreads[name])
     rows: list[tuple[Cell, ...]] = [
         (
             layer,
             head,
-            PATTERN_NAMES[tags[layer][head].pattern],
-            *(float(values[layer, head]) for values in scores.values()),
+            PATTERN_NAMES[found.tags[layer][head].pattern],
+            *(float(values[layer, head]) for values in arrays),
         )
         for layer, head in places
     ]
-    columns = (Column("Layer"), Column("Head"), Column("Pattern"), *(COLUMNS[name] for name in names))
     here = (selection.layer, selection.head)
     chosen = (places.index(here),) if here in places else ()
-    return Table("Every head’s mean scores over this text", columns, rows, len(rows), chosen)
+    over = "repeated random tokens" if found.of == PROBE else "this text"
+    return Table(f"Every head’s mean scores over {over}", tuple(columns), rows, len(rows), chosen)
 
 
 def fitting(query: str) -> Callable[[int, int, str], bool]:
@@ -202,11 +265,13 @@ def fitting(query: str) -> Callable[[int, int, str], bool]:
 
 
 def _sorted(
-    places: list[tuple[int, int]], scores: dict[str, np.ndarray], sort: str, least: bool
+    places: list[tuple[int, int]], scores: Mapping[str, np.ndarray], sort: str, least: bool
 ) -> list[tuple[int, int]]:
     """Sort by a score, heads without one last; ties stay in the order of layers and heads."""
     if sort == "head":
         return places[:: -1 if least else 1]
+    if sort not in scores:
+        return places
     sign = 1 if least else -1
 
     def rank(place: tuple[int, int]) -> tuple[bool, float]:
@@ -216,25 +281,42 @@ def _sorted(
     return sorted(places, key=rank)
 
 
-def export(context: Context) -> go.Figure:
+def export(context: Context) -> go.Figure | None:
     """The score that sorts the table, layer × head."""
-    attention, selection = context.attention, context.selection
-    chosen = next(name for name in (context.options["sort"], context.options["colour"], "previous") if name in HEADINGS)
-    values = np.asarray(attention.score(chosen), dtype=np.float64)
+    selection, options = context.selection, context.options
+    found = shown(context) if is_ready(context) else None
+    if found is None:
+        return None
+    wanted = (options["sort"], options["colour"].removeprefix(OF_PROBE), "previous")
+    chosen = next(name for name in wanted if name in found.values)
+    values = np.asarray(found.values[chosen], dtype=np.float64)
     place = (selection.layer, selection.head)
-    return scores_map(values, COLUMNS[chosen].heading, _most(chosen, values), chosen in PATTERNS, place)
+    heading = COLUMNS[chosen].heading + (", random tokens" if found.of == PROBE else "")
+    return scores_map(values, heading, _most(chosen, values), chosen in PATTERNS, place)
 
 
 def controls_line() -> html.Div:
-    """The line above the table: filter, grid colours and the number of heads shown
+    """The line above the table: filter, whose scores, grid colours, definitions and the number of heads shown
     (assets/components/head-table.js)."""
     field = html.Div(className="head-filter-slot")
-    box = [html.Option(label, value=value) for value, label in COLOUR.choices]
+    sources = [html.Option(label, value=value) for value, label in SOURCE.choices]
+    source = html.Label(
+        [html.Span("Scores: "), html.Select(sources, id="heads-scores-box")], className="head-colour head-source"
+    )
+    of_text = [html.Option(label, value=value) for value, label in COLOUR.choices if not value.startswith(OF_PROBE)]
+    of_probe = [
+        html.Option(HEADINGS[value.removeprefix(OF_PROBE)], value=value)
+        for value, _label in COLOUR.choices
+        if value.startswith(OF_PROBE)
+    ]
+    box = [of_text[0], html.Optgroup(of_text[1:], label="This text")]
+    box.append(html.Optgroup(of_probe, label="Repeated random tokens"))
     colour = html.Label(
         [html.Span("Colour the grid by "), html.Select(box, id="heads-colour-box")], className="head-colour"
     )
     count = html.Span("", id="heads-count", className="head-count", role="status")
-    return html.Div([field, colour, count], className="head-line", **attributes(data_placeholder=PLACEHOLDER))
+    line = [field, source, colour, definitions(), count]
+    return html.Div(line, className="head-line", **attributes(data_placeholder=PLACEHOLDER))
 
 
 def rows_table() -> dag.AgGrid:
@@ -258,7 +340,9 @@ VIEW = View(
     draw=draw,
     text=text,
     explain=explain,
-    controls=(SORT, ORDER, FILTER, COLOUR),
+    controls=(SORT, ORDER, FILTER, SOURCE, COLOUR),
+    needs=needs,
+    uses=uses,
     above=controls_line,
     late=rows_table,
     is_table=True,

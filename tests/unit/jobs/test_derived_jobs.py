@@ -72,6 +72,23 @@ def test_what_has_no_name_by_which_the_page_knows_it_refuses_the_whole_set(
         derived_jobs(services, [want(run.key, "logit-lens"), unread])
 
 
+def test_two_runs_of_a_model_share_one_job_and_one_result(services: Services, run: ModelRun) -> None:
+    """The probe of a model's heads belongs to no text."""
+    header = {**run.header, "fingerprint": "weights"}
+    services.store.save(run.key, header, run.arrays)
+    second = ModelRun({**header, "key": "e" * 64}, run.arrays)
+    services.store.save(second.key, second.header, run.arrays)
+    requests = [DerivedRequest(key, "head-probe", model=second.model_key) for key in (run.key, second.key)]
+    [one], [other] = (derived_jobs(services, [{"name": ask.name, **ask.to_json()}]).specs for ask in requests)
+    assert one.key == other.key == requests[0].name
+    assert one.payload["run"] != other.payload["run"]
+    services.store.save_derived(Derived(requests[0], {"a": np.zeros(1)}, {}))
+    assert derived_jobs(services, [{"name": requests[1].name, **requests[1].to_json()}]).specs == ()
+    forged = DerivedRequest(run.key, "head-probe", model="f" * 64)
+    found = derived_jobs(services, [{"name": forged.name, **forged.to_json()}])
+    assert "another run or model" in str(found.refused[forged.name])
+
+
 def test_two_captures_of_a_run_have_two_jobs_for_one_result(services: Services, run: ModelRun) -> None:
     """Who asks for the result of the new one does not wait for that of the old one, which will be refused."""
     one = want(run.key, "masked-prediction", position=1)

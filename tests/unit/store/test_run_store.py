@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from dashboard.contracts.attention_recipe import ScoreRecipe
-from dashboard.contracts.derived import Derived, DerivedRequest
+from dashboard.contracts.derived import Derived, DerivedRequest, model_key
 from dashboard.contracts.model_info import ModelInfo
 from dashboard.contracts.request import RunRequest
 from dashboard.contracts.run import ModelRun
@@ -33,6 +33,7 @@ from dashboard.errors import (
 )
 from dashboard.settings import Settings
 from dashboard.store import run_store, upgrades
+from dashboard.store.files import in_leaving_order, kept_in
 from dashboard.store.run_store import RunStore
 from dashboard.store.upgrades import SCHEMA, made_now
 
@@ -285,6 +286,23 @@ def test_derived_arrays_live_and_leave_with_their_run(store: RunStore) -> None:
     assert store.derived(one.request) is None
     assert not store.has(one.request.name)
     assert store.derived(two.request) is not None
+
+
+def test_a_models_result_belongs_to_no_run_and_still_leaves_before_runs(store: RunStore) -> None:
+    key, other = saved(store), saved(store, "b c")
+    model = model_key("weights", "float32")
+    one, second = (DerivedRequest(run, "head-probe", model=model) for run in (key, other))
+    store.save_derived(Derived(one, {"a": np.array([1.5])}, {"of": 1}), store.open(key).stamp)
+    found = store.derived(second, store.open(other).stamp)
+    assert found is not None
+    assert (found.request, found.arrays["a"].tolist()) == (second, [1.5])
+    store.delete(key)
+    assert store.derived(second) is not None
+    assert store.derived(DerivedRequest(other, "head-probe")) is None, "of a run that names no weights"
+    assert store.has(second.name)
+    left = in_leaving_order(kept_in(store.folder), ())
+    assert [kept.name for kept in left] == [second.name, other]
+    assert RunStore(store.folder, 10**9).derived(second) is not None, "a restart keeps it"
 
 
 def test_a_result_of_other_parameters_is_no_answer(store: RunStore) -> None:

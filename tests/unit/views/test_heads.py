@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboard.analysis.attention import PATTERN_NAMES
-from dashboard.analysis.head_scores import by_chance
+from dashboard.analysis.attention import CLEAR, LEFT, PATTERN_NAMES
+from dashboard.analysis.head_scores import by_chance, head_scores, marks_of, text_by_chance
+from dashboard.compute import head_probe
 from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
-from dashboard.views.attention.heads import HEADINGS, VIEW, fitting
-from tests.support.synthetic import make_parts, make_run
+from dashboard.views.attention.head_definitions import DEFINITIONS, HEADINGS, definitions
+from dashboard.views.attention.heads import VIEW, fitting
+from tests.support.synthetic import make_parts, make_run, make_whole_run, words_in
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -72,20 +74,19 @@ def test_rows_hold_every_head_and_its_scores() -> None:
     found = VIEW.draw(context(run))
     assert isinstance(found, dict)
     told = found["layout"]["meta"]["head_rows"]
-    assert [column["name"] for column in told["columns"]] == [
-        "Previous",
-        "Next",
-        "Itself",
-        "First",
-        "Entropy, nats",
-        "Distance",
-    ]
+    assert [column["name"] for column in told["columns"]] == list(HEADINGS.values())
+    hidden = [column["name"] for column in told["columns"] if not column["listed"]]
+    assert hidden == ["Next", "Separator"], "causal attention looks at no next token, and this text has no separator"
     assert [row[:2] for row in told["rows"]] == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    scores = head_scores(run.attention_of())
     for index, name in enumerate(HEADINGS):
-        assert [row[3 + index] for row in told["rows"]] == pytest.approx(
-            run.attention_of().score(name).ravel(), rel=1e-5
-        )
-    assert told["columns"][5]["most"] == pytest.approx(float(run.attention_of().score("distance").max()))
+        values = [None] * 4 if name == "separator" else pytest.approx(scores[name].ravel(), rel=1e-5)
+        assert [row[3 + index] for row in told["rows"]] == values
+    assert told["columns"][-1]["most"] == pytest.approx(float(run.attention_of().score("distance").max()))
+    chance = text_by_chance(run.recipe(0), marks_of(run.attention_of()))
+    known = {column["id"]: column["chance"] for column in told["columns"]}
+    assert (known.pop("duplicate"), known.pop("induction"), known.pop("separator")) == (None, None, None)
+    assert known == pytest.approx({name: chance[name] for name in known}, rel=1e-5)
 
 
 def test_a_score_that_is_no_number_is_said_to_be_none() -> None:
@@ -131,7 +132,7 @@ def test_a_filter_takes_numbers_whole() -> None:
 
 
 def test_page_and_python_word_patterns_alike() -> None:
-    script = (ROOT / "assets" / "components/head-grid.js").read_text()
+    script = (ROOT / "assets" / "components/head-patterns.js").read_text()
     [line] = re.findall(r"const PATTERNS = \{(.*?)\};", script, re.S)
     assert dict(re.findall(r'(\w+): "([^"]*)"', line)) == PATTERN_NAMES
 
@@ -151,3 +152,84 @@ def test_the_exported_figure_is_the_score_by_which_is_sorted() -> None:
     figure = VIEW.export(context(run, sort="entropy"))
     assert figure is not None
     assert np.asarray(figure.data[0].z) == pytest.approx(run.attention_of().score("entropy"))
+
+
+def test_the_probe_is_asked_for_where_table_or_grid_shows_it() -> None:
+    run = make_run("causal")
+    for chosen in ({"scores": "probe"}, {"colour": "probe-induction"}):
+        asked = context(run, **chosen)
+        [request] = VIEW.awaits(asked)
+        assert request.kind == "head-probe"
+        assert VIEW.draw(asked) is None
+        assert VIEW.text(asked).waiting
+        assert VIEW.table is not None
+        assert VIEW.table(asked) is None
+        assert len(VIEW.explain(asked)) == 3
+    assert VIEW.awaits(context(run)) == ()
+
+
+def test_the_probe_fills_the_table_with_means_and_spreads() -> None:
+    run = make_whole_run("causal")
+    asked = context(run, scores="probe", sort="induction", colour="induction")
+    assert VIEW.needs is not None
+    [request] = VIEW.needs(asked)
+    probe = head_probe.read(run, asked.result(request))  # type: ignore[arg-type]
+    found = VIEW.draw(asked)
+    assert isinstance(found, dict)
+    told = found["layout"]["meta"]["head_rows"]
+    assert told["of"] == "probe"
+    index = [column["id"] for column in told["columns"]].index("induction")
+    assert told["columns"][index]["colour"] == "probe-induction"
+    assert [row[3 + index] for row in told["rows"]] == pytest.approx(probe.mean("induction").ravel(), rel=1e-5)
+    extra = told["columns"][-1]
+    assert (extra["id"], extra["colour"], extra["listed"]) == ("colour", "induction", False), (
+        "the text's own, for the grid"
+    )
+    own = run.attention_of().score("induction").ravel()
+    assert [row[-1] for row in told["rows"]] == pytest.approx(own, rel=1e-5)
+    mean, spread = probe.mean("induction")[1, 0], probe.spread("induction")[1, 0]
+    words = VIEW.text(asked)
+    assert words.title == "All 4 heads, sorted by induction"
+    assert f"induction {mean:.2f} ± {spread:.2f}" in words_in(words.footer)
+    assert VIEW.table is not None
+    table = VIEW.table(context(run, scores="probe", whole=True))
+    assert table is not None
+    names = [column.name for column in table.columns]
+    at = names.index("Weight on what followed a duplicate (induction)")
+    assert names[at + 1] == f"{names[at]}, ±"
+    assert [row[at] for row in table.rows] == pytest.approx(probe.mean("induction").ravel())
+    assert [row[at + 1] for row in table.rows] == pytest.approx(probe.spread("induction").ravel())
+
+
+def test_every_score_is_defined_with_its_source() -> None:
+    said = words_in(definitions())
+    for score, (name, text, source) in DEFINITIONS.items():
+        assert all(part in said for part in (name, text, source)), score
+    assert f"at least {CLEAR} of the way" in said
+    assert f"at most {1 - LEFT} of the attention" in said
+
+
+@pytest.mark.parametrize(
+    ("kind", "sort", "reason"),
+    [
+        ("encoder", "induction", "Induction needs causal attention"),
+        ("causal", "separator", "This text has no separators."),
+    ],
+)
+def test_a_score_that_no_head_has_says_why(kind: Any, sort: str, reason: str) -> None:
+    header, arrays = make_parts(kind)
+    if kind == "encoder":
+        arrays["encoder/scores/induction"] = np.full((2, 2), np.nan, dtype=np.float32)
+    assert reason in words_in(VIEW.text(context(ModelRun(header, arrays), sort=sort)).footer)
+
+
+def test_a_run_of_an_earlier_version_has_the_scores_that_it_has() -> None:
+    header, arrays = make_parts("causal")
+    older = {name: one for name, one in arrays.items() if "beyond_first" not in name}
+    older = {name: one for name, one in older.items() if not name.endswith(("/duplicate", "/induction"))}
+    run = ModelRun(header, older)
+    found = VIEW.draw(context(run))
+    assert isinstance(found, dict)
+    listed = [column["id"] for column in found["layout"]["meta"]["head_rows"]["columns"] if column["listed"]]
+    assert listed == ["previous", "self", "first", "punctuation", "entropy", "distance"]
+    assert "does not hold this score" in words_in(VIEW.text(context(run, sort="induction")).footer)

@@ -1,0 +1,77 @@
+"""What each score of a head means, and who described it: one click away from the table of heads."""
+
+from __future__ import annotations
+
+from dash import html
+
+CLARK = "Clark et al. 2019, arXiv 1906.04341"
+OLSSON = "Elhage et al. 2021; Olsson et al. 2022, arXiv 2209.11895"
+DEFINITIONS = {  # score: name, definition, source
+    "previous": ("Previous", "Mean weight on the token just before. The text’s first token has none.", CLARK),
+    "next": ("Next", "Mean weight on the token just after; always 0 in causal attention, and not listed there.", CLARK),
+    "self": ("Itself", "Mean weight of a token on itself.", CLARK),
+    "first": (
+        "First",
+        "Mean weight on the text’s first token, over all later tokens. Many heads leave unused attention there: an "
+        "attention sink.",
+        "Xiao et al. 2023, arXiv 2309.17453",
+    ),
+    "separator": ("Separator", "Mean weight on special tokens after the first, such as [SEP].", CLARK),
+    "punctuation": ("Punctuation", "Mean weight on tokens of punctuation alone, the first token left out.", CLARK),
+    "duplicate": (
+        "Duplicate",
+        "Mean weight on earlier occurrences of the same token, over the tokens that have some; where tokens attend in "
+        "both directions, on all other occurrences.",
+        "Wang et al. 2023, arXiv 2211.00593",
+    ),
+    "induction": (
+        "Induction",
+        "Mean weight on what followed earlier occurrences of the same token, over the tokens that have some. It needs "
+        "causal attention.",
+        OLSSON,
+    ),
+    "entropy": ("Entropy, nats", "How widely a token looks: mean of −Σ w ln w over its weights w.", CLARK),
+    "distance": (
+        "Distance",
+        "Mean number of tokens between a token and what it attends to: Σ w · |i − j|.",
+        "Vig and Belinkov 2019, arXiv 1906.04284",
+    ),
+}
+HEADINGS = {score: name for score, (name, _definition, _source) in DEFINITIONS.items()}
+SHORT = {
+    **{"previous": "Prev.", "next": "Next", "self": "Self", "first": "First", "separator": "Sep."},
+    **{"punctuation": "Punct.", "duplicate": "Dupl.", "induction": "Induct.", "entropy": "Entr.", "distance": "Dist."},
+}
+SORTED_BY = {
+    "previous": "attention to the previous token",
+    "next": "attention to the next token",
+    "self": "attention to the token itself",
+    "first": "attention to the first token",
+    "separator": "attention to separators",
+    "punctuation": "attention to punctuation",
+    "duplicate": "attention to duplicate tokens",
+    "induction": "induction",
+    "entropy": "entropy",
+    "distance": "distance",
+}
+RULE = (
+    "By chance: what a head would have that attends equally to every token that it may attend to, in this very text. A "
+    "pattern is judged by its share of the attention that is not on the first token. It names a head if that share is "
+    "at least 0.4 of the way from chance to 1, and the first token has at most 0.9 of the attention; three tokens must "
+    "repeat others for “duplicate token” and “induction”. Without such a pattern the first token is judged likewise."
+)
+PROBE = (
+    "Repeated random tokens: the model reads up to 50 random tokens twice, three times with other tokens. Nothing but "
+    "repetition can be found there, so these scores belong to the model and not to your text. They are computed once "
+    "for a model. ± is the standard deviation over the three."
+)
+
+
+def definitions() -> html.Details:
+    """A menu that defines every score, with its source."""
+    rows = [
+        html.P([html.B(name), f" ({SHORT[score]}) " if SHORT[score] != name else " ", text, html.Small(f" {source}")])
+        for score, (name, text, source) in DEFINITIONS.items()
+    ]
+    text = html.Div([*rows, html.P(RULE), html.P(PROBE)], className="menu about-text", tabIndex=0, role="note")
+    return html.Details([html.Summary("Definitions"), text], className="menu-box score-definitions")

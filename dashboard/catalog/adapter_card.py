@@ -97,7 +97,7 @@ def _read(folder: Path, adapter: Adapter, base: Base, card: ModelCard) -> ModelC
         chat=has_template(tokenizer),
     )
     if has_classes(shapes):
-        return replace(found, kind="encoder", without="classifier")
+        return replace(found, kind="encoder", without="classifier", classes=adapter.classes or card.classes)
     return replace(found, kind="encoder", without="embeddings") if adapter.without_lm_head else found
 
 

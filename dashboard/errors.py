@@ -180,6 +180,14 @@ class NoPairsError(ModelError):
     """There are two texts, and the model takes one."""
 
 
+class NoChatTemplateError(ModelError):
+    """The text is a chat message, and the model has no chat template."""
+
+
+class ChatTemplateError(BadRequestError):
+    """A model's chat template cannot render this message."""
+
+
 class UnsafeModelError(ModelError):
     """The model could only be loaded by running code or unpickling from its files."""
 

@@ -72,6 +72,7 @@ interface ModelFacts {
   limited_by?: string;
   refusal?: string | null;
   pairs?: boolean;
+  chat?: boolean;
   mute?: boolean;
 }
 interface PickerLine {
@@ -102,6 +103,7 @@ interface Info {
   heads: number;
   counts: Record<Bound, number>;
   text: string;
+  chat: boolean;
   pair: string | null;
   divider: number | null;
   separator: string | null;
@@ -187,6 +189,7 @@ interface RecentRun {
   opened: number;
   created: number;
   pinned: boolean;
+  chat: boolean;
   shell?: boolean;
 }
 /** How the browser asks for what a view shows. */
@@ -717,6 +720,7 @@ interface Kept {
   model: string;
   /** Of a model without one; not kept by earlier versions. */
   tokenizer?: string | null;
+  chat?: boolean;
   runs: boolean;
 }
 
@@ -1066,8 +1070,14 @@ interface App {
   chosen(): string | null;
   modelOf(name: string | null): ModelFacts | null;
   fitText(area: HTMLTextAreaElement): void;
-  written(): { text: string; pair: string; model: string | null; tokenizer: string | null };
-  write(what: { text: string; pair: string | null; model: string; tokenizer?: string | null }, done?: () => void): void;
+  written(): { text: string; pair: string; model: string | null; tokenizer: string | null; chat: boolean };
+  write(
+    what: { text: string; pair: string | null; model: string; tokenizer?: string | null; chat?: boolean },
+    done?: () => void,
+  ): void;
+  chat(): boolean;
+  setChat(on: boolean): void;
+  arrangeChat(): void;
   pair(): string;
   arrangeTexts(): void;
   resetPair(): void;

@@ -47,9 +47,10 @@
       if (isShown(run)) node.setAttribute("aria-current", "true");
       const shown = isShown(run) ? "shown now" : "";
       const from = run.shell ? "from the shell" : "";
+      const as = run.chat ? "chat message" : "";
       const facts = app.narrow()
-        ? [from, run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), shown]
-        : [run.name && begins(run, 80), from, shown];
+        ? [as, from, run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), shown]
+        : [run.name && begins(run, 80), as, from, shown];
       const second = make("span", "recent-text", facts.filter(Boolean).join(" · "));
       second.dir = "auto";
       node.append(first, second);

@@ -35,7 +35,9 @@
   const example = () => (app.examples || [])[Number(box().dataset.exampleOfTour)];
   function isShown() {
     const { info } = app.state;
-    return Boolean(info && example() && !info.pair && info.text === example().text && info.model === example().model);
+    return Boolean(
+      info && example() && !info.pair && !info.chat && info.text === example().text && info.model === example().model,
+    );
   }
 
   /** Open what the steps describe: the example's run, its selection, and the tab of this step. */

@@ -13,6 +13,7 @@
     app.state.model = modelOf(name);
     const composer = app.byId("composer");
     if (composer) composer.classList.toggle("mono", Boolean(app.state.model && app.state.model.monospace));
+    app.arrangeChat();
     app.arrangeTexts();
     app.countTokens();
     if (!app.state.info) app.paint("model");
@@ -30,16 +31,17 @@
   }
 
   /**
-   * What the form holds: the text, that of the second box ("" for none), the chosen model, and the tokenizer that a
-   * model without one is given.
+   * What the form holds: the text, that of the second box ("" for none), the chosen model, the tokenizer that a model
+   * without one is given, and whether the text is a chat message.
    */
   app.written = () => {
     const facts = modelOf(chosen);
     const tokenizer = facts && facts.mute ? app.lentTokenizer() : null;
-    return { text: app.byId("text").value, pair: app.pair(), model: chosen, tokenizer };
+    return { text: app.byId("text").value, pair: app.pair(), model: chosen, tokenizer, chat: app.chat() };
   };
-  /** Put a text, or a pair, a model and the tokenizer that it is given into the form, then call `done`. */
-  app.write = function ({ text, pair, model, tokenizer }, done) {
+  /** Put all that into the form, then call `done`. */
+  app.write = function ({ text, pair, model, tokenizer, chat }, done) {
+    app.setChat(Boolean(chat));
     if (tokenizer) props("tokenizer", { value: tokenizer });
     if (catalog[model]) props("model", { value: model });
     else app.chooseModel(model, 2);
@@ -52,6 +54,7 @@
     const example = examples[index];
     if (!example) return;
     document.querySelectorAll("details.menu-box[open]").forEach((menu) => menu.removeAttribute("open"));
+    app.setChat(false);
     props("model", { value: example.model });
     props("text", { value: example.text });
     props("text-pair", { value: "" });
@@ -169,6 +172,7 @@
     if (what !== "nothing") return;
     filling = 0; // what was on its way into the box is of a run that is left
     if (!edited()) {
+      app.setChat(false);
       props("text", { value: "" });
       props("text-pair", { value: "" });
       setTimeout(() => {
@@ -191,7 +195,8 @@
     const other = Boolean(chosen) && info.model !== chosen;
     const file = info.file ? ` from the file ${info.file}` : "";
     const by = other ? ` as read by ${info.title}` : "";
-    title.textContent = (failed ? "Tokens of the previous run" : "Tokens") + file + by;
+    const what = info.chat ? "Tokens of the chat message" : "Tokens";
+    title.textContent = (failed ? "Tokens of the previous run" : what) + file + by;
     app.stripCaption(info.numbers ? `${info.numbers} · ` : "");
     differs(info);
   }
@@ -213,10 +218,14 @@
     if (!app.sayBeside(words)) said = setTimeout(tell, PAUSE, words);
   }
   function difference(/** @type {Info} */ info) {
-    const { text, pair, model, tokenizer } = app.written();
+    const { text, pair, model, tokenizer, chat } = app.written();
     const same = text === info.text && pair === (info.pair || "");
     const lent = Boolean(tokenizer) && tokenizer !== info.tokenizer;
     if (same && (!model || model === info.model)) {
+      if (chat !== info.chat)
+        return chat
+          ? "The figures show this text as it stands. Press Run to read it as a chat message."
+          : "The figures show this text as a chat message. Press Run to read it as it stands.";
       return lent
         ? "The figures show what another tokenizer made of this text. Press Run to read it with this one."
         : "";

@@ -28,13 +28,15 @@
   /** Note what is written now, and whether its run is under way; what is shown already needs no note. */
   app.keepText = function () {
     if (resumes || app.embedded()) return;
-    const { text, pair, model, tokenizer } = app.written();
+    const { text, pair, model, tokenizer, chat } = app.written();
     const { info, working, outcome } = app.state;
     const same = info && info.text === text && (info.pair || "") === pair && info.model === model;
-    const shown = same && (!tokenizer || tokenizer === info.tokenizer);
+    const shown = same && chat === info.chat && (!tokenizer || tokenizer === info.tokenizer);
     const comes = outcome && outcome.run && (!info || info.run !== outcome.run); // it is done and about to be shown
     write(
-      text && model && (working || !shown) ? { text, pair, model, tokenizer, runs: Boolean(working || comes) } : null,
+      text && model && (working || !shown)
+        ? { text, pair, model, tokenizer, chat, runs: Boolean(working || comes) }
+        : null,
     );
   };
 
@@ -45,9 +47,9 @@
       setTimeout(app.takeUpText, 50);
       return;
     } // which models there are is not known yet
-    const { text, pair, model, tokenizer, runs } = kept;
+    const { text, pair, model, tokenizer, chat, runs } = kept;
     kept = null;
-    app.write({ text, pair, model, tokenizer }, () => {
+    app.write({ text, pair, model, tokenizer, chat }, () => {
       resumes = false;
       const now = app.written();
       if (runs && now.text === text && now.pair === (pair || "") && now.model === model) app.byId("run").click();

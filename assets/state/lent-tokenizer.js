@@ -10,6 +10,7 @@
     const news = lent !== (tokenizer || null);
     lent = tokenizer || null;
     app.byId("tokenizer-box").hidden = !mute;
+    app.arrangeChat();
     if (!mute || !news) return;
     app.countTokens();
     app.keepText();

@@ -8,6 +8,7 @@
   const given = new URLSearchParams(window.location.hash.slice(1));
   const asked = Object.fromEntries(new URLSearchParams(window.location.search));
   const [text, pair, model, tokenizer] = ["text", "pair", "model", "tokenizer"].map((name) => given.get(name));
+  const chat = given.get("chat") === "1";
   let waits = false; // for the run that the link names
 
   /** The link, with the text that it shows and its model, where the server allows it and they are not too long. */
@@ -17,6 +18,7 @@
     const carried = new URLSearchParams();
     for (const name of /** @type {const} */ (["text", "pair", "model", "tokenizer"]))
       if (info[name]) carried.set(name, info[name]);
+    if (info.chat) carried.set("chat", "1");
     const whole = `${link}#${carried}`;
     return whole.length > MOST ? link : whole;
   };
@@ -24,7 +26,7 @@
   app.takeLinkText = function () {
     if (!text || !model || waits || !asked.run || app.byId("text").value) return "";
     waits = true;
-    app.write({ text, pair, model, tokenizer });
+    app.write({ text, pair, model, tokenizer, chat });
     return " The text came with the link and is in the box: press Run to compute it again.";
   };
   app.onPaint((state, what) => {

@@ -62,7 +62,7 @@
   let asked = false;
   function takesPairs() {
     const model = app.modelOf(app.chosen());
-    return Boolean(model && model.pairs);
+    return Boolean(model && model.pairs && !app.chat());
   }
   /** The second text, as a run would read it; "" of a model that takes one text. */
   app.pair = () => {

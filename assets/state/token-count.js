@@ -8,8 +8,9 @@
     clearTimeout(counting);
     counting = setTimeout(() => countNow(), 200);
   }
-  /** @param {number | null} tokens @param {{ token: string; why: string }=} unknown */
-  function showCount(tokens, unknown) {
+  const TYPED = "Only the typed text is counted here. The chat template's own tokens are added when you press Run.";
+  /** @param {number | null} tokens @param {{ token: string; why: string }=} unknown @param {boolean=} typed */
+  function showCount(tokens, unknown, typed) {
     const node = app.byId("token-count");
     const model = app.modelOf(app.chosen());
     if (!node || !model) return;
@@ -18,6 +19,7 @@
     const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
     if (limit === null) node.textContent = "counted when you press Run";
     else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
+    if (typed) node.textContent = `${shown} tokens + template`;
     if (unknown) node.textContent = `the model does not know token ${unknown.token}`;
     node.classList.toggle("over", over || Boolean(unknown));
     if (unknown && node.title !== unknown.why) app.sayBeside(unknown.why); // as a run would
@@ -25,7 +27,9 @@
       ? unknown.why
       : over
         ? `Too long for this model: shorten the text, or choose another model. ${model.limited_by || ""}`.trim()
-        : "";
+        : typed
+          ? TYPED
+          : "";
   }
   // a tokenizer that nobody has used for a while takes longer than the server waits
   const AGAIN = { times: 3, after: 1500 };
@@ -53,12 +57,12 @@
         headers: { "Content-Type": "application/json" },
         body: JSON.stringify({
           ...{ model: app.chosen(), text: area.value, text_pair: pair || null },
-          tokenizer: app.lentTokenizer(),
+          ...{ tokenizer: app.lentTokenizer(), chat: app.chat() },
         }),
       });
       const found = reply.ok ? await reply.json() : { tokens: null };
       if (mine !== asked) return;
-      showCount(found.too_long ? Infinity : found.tokens, found.unknown);
+      showCount(found.too_long ? Infinity : found.tokens, found.unknown, found.typed);
       app.suggestPair(found.separator);
       const model = app.modelOf(app.chosen());
       if (reply.ok && model && model.here && found.tokens === null && times)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -20,8 +20,10 @@ from transformers import PretrainedConfig
 from dashboard.capture.checkpoint import Checkpoint, Plan, unreadable
 from dashboard.catalog.adapter_card import PREFIX
 from dashboard.catalog.adapters import WEIGHTS, Adapter, base_word, read_adapter
-from dashboard.catalog.foreign_files import shown
-from dashboard.catalog.prediction_head import OVER_THE_VOCABULARY
+from dashboard.catalog.description import LONGEST_CONFIG
+from dashboard.catalog.fingerprint import CONFIG
+from dashboard.catalog.foreign_files import read_object, shown
+from dashboard.catalog.prediction_head import LABEL_ROWS, NAMED, OVER_THE_VOCABULARY, has_classes
 from dashboard.catalog.weight_headers import shapes_in
 from dashboard.errors import ForeignFileError, ModelError, UnsupportedModelError
 
@@ -29,6 +31,7 @@ FACTOR = re.compile(
     r"(?P<module>.+)\.(?P<part>lora_A\.weight|lora_B\.(weight|bias)|lora_embedding_[AB]|lora_magnitude_vector)(\.weight)?"
 )
 ROWS = re.compile(r"(?P<module>.+?)(\.token_adapter)?\.trainable_tokens_delta")
+Problem = Literal["regression", "single_label_classification", "multi_label_classification"]
 INSERTED = re.compile(r"\.(base_layer|modules_to_save)(?=\.)")  # by peft, into the names of whole weights
 
 
@@ -39,6 +42,7 @@ class AdapterWeights:
     Attributes:
         factors: module → part ("lora_A.weight") → values. whole: name in the base → values.
         rows: module of an embedding → (rows, width), which replace those that the settings name.
+        labels, problem: the names of its classes, and the `problem_type`, that a config.json beside its weights gives.
     """
 
     title: str
@@ -46,6 +50,8 @@ class AdapterWeights:
     factors: Mapping[str, Mapping[str, torch.Tensor]] = field(default_factory=dict)
     whole: Mapping[str, torch.Tensor] = field(default_factory=dict)
     rows: Mapping[str, torch.Tensor] = field(default_factory=dict)
+    labels: Sequence[str] = ()
+    problem: Problem | None = None
 
     @property
     def base(self) -> str:
@@ -60,8 +66,32 @@ class AdapterWeights:
         )
 
     def config(self, raw: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the base's configuration for the judgement of what the adapted model predicts."""
-        return {**raw, "tie_word_embeddings": False} if self.adapter.without_lm_head else dict(raw)
+        """Return the base's configuration for the judgement of what the adapted model predicts: a head among the
+        adapter's own weights classifies what its task says.
+        """
+        found = {**raw, "tie_word_embeddings": False} if self.adapter.without_lm_head else dict(raw)
+        if self.adapter.classes and has_classes(self.whole):
+            found["architectures"] = [NAMED[self.adapter.classes]]
+        return found
+
+    def labelled(self, config: PretrainedConfig, raw: Mapping[str, Any]) -> PretrainedConfig:
+        """Return the configuration with the classes of a head among the adapter's own weights: as many as it has rows.
+
+        They are called as the adapter's own configuration says; else as the base's, if it has a head of this kind and
+        size; else LABEL_0 …, as transformers calls them.
+        """
+        rows = next((len(values) for name, values in self.whole.items() if LABEL_ROWS.fullmatch(name)), 0)
+        if not rows or self.adapter.classes not in ("text", "tokens"):
+            return config
+        end = NAMED[self.adapter.classes]
+        alike = config.num_labels == rows and any(str(name).endswith(end) for name in raw.get("architectures") or ())
+        own = self.labels if len(self.labels) == rows else ()
+        found = copy.deepcopy(config)
+        if own or not alike:
+            found.id2label = dict(enumerate(own or [f"LABEL_{row}" for row in range(rows)]))
+            found.label2id = {label: row for row, label in found.id2label.items()}
+            found.problem_type = self.problem
+        return found
 
     def over(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return the base's checkpoint with the whole weights beside its own; without a head over the vocabulary, if
@@ -101,7 +131,20 @@ def read_weights(folder: Path, title: str) -> AdapterWeights:
             )
         else:
             whole[INSERTED.sub("", name)] = tensor
-    return AdapterWeights(title, adapter, factors, whole, rows)
+    labels, problem = _own_classes(folder)
+    return AdapterWeights(title, adapter, factors, whole, rows, labels, problem)
+
+
+def _own_classes(folder: Path) -> tuple[Sequence[str], Problem | None]:
+    """Return the labels, by their ids, and the problem_type in the configuration beside an adapter, if it has one."""
+    try:
+        found = read_object(folder / CONFIG, LONGEST_CONFIG) if (folder / CONFIG).exists() else {}
+    except ForeignFileError:  # it only gives names
+        return (), None
+    named, problem = found.get("id2label"), found.get("problem_type")
+    rows = [named.get(str(row)) for row in range(len(named))] if isinstance(named, dict) else []
+    labels = [label for label in rows if isinstance(label, str)]
+    return labels if len(labels) == len(rows) else (), problem if problem in get_args(Problem) else None
 
 
 def _tensors(path: Path, title: str) -> dict[str, torch.Tensor]:

@@ -23,6 +23,7 @@ from dashboard import __version__
 from dashboard.capture import predictions
 from dashboard.capture.attention import Call, Recorder, not_exposed, recording
 from dashboard.capture.captured import arrays_of, watching
+from dashboard.capture.chat import with_rendered
 from dashboard.capture.class_head import class_logits
 from dashboard.capture.configuration import first_line, refuse_encoder_decoder
 from dashboard.capture.forward import Forward
@@ -60,6 +61,7 @@ def capture_run(
     text: str,
     text_pair: str | None = None,
     *,
+    chat: bool = False,
     progress: OnProgress | None = None,
     request: RunRequest | None = None,
     max_tokens: int | None = None,
@@ -72,6 +74,8 @@ def capture_run(
         loaded: the model, its tokenizer and what is known of it.
         text: what the model reads. text_pair: the second text of a pair, for a model whose tokenizer separates two
             texts (BERT's `[SEP]`), or None.
+        chat: `text` is a user's message: the model reads it in its chat template, with the prompt that opens the
+            answer; the run's `text` is the rendered one, and `request.text` the message.
         progress: called for every layer (repeatedly, if the text is long) and for every chunk of predictions; an
             exception from it stops the capture and reaches the caller, leaving the model as it was.
         request: names the run, if there was one; by default it is made from the other arguments. Its `dtype` becomes
@@ -88,16 +92,17 @@ def capture_run(
         EmptyTextError, BadTextError, BadRequestError: the text or an option cannot be used.
         TextTooLongError: more tokens than the model or the server takes; raised before anything is computed.
         NoPairsError: there are two texts, and the model takes one.
+        NoChatTemplateError, ChatTemplateError: the model has no chat template, or it cannot render the message.
         UnsupportedModelError: the model does something that capture does not know; the message names it.
     """
     started = time.perf_counter()
-    request = _request(loaded, text, text_pair, request, options)
+    request = with_rendered(loaded, _request(loaded, text, text_pair, request, options, chat), max_tokens)
     report = progress or _silent
     without = _why_no_predictions(loaded)
     loaded = loaded if without is None else replace(loaded, info=replace(loaded.info, kind="encoder"))
     model, info = loaded.model, loaded.info
     refuse_encoder_decoder(model.config, info.title)
-    inputs, tokens = _inputs(loaded, text, text_pair, max_tokens)
+    inputs, tokens = _inputs(loaded, request, max_tokens)
     known = _supported(loaded, len(tokens), weights_megabytes)
     with known.lock, evaluating(model), torch.inference_mode():
         forward = _forward(loaded, known, inputs, report)
@@ -136,16 +141,19 @@ def _read_only(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def _inputs(
-    loaded: LoadedModel, text: str, text_pair: str | None, max_tokens: int | None
+    loaded: LoadedModel, request: RunRequest, max_tokens: int | None
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
     """Return the model's inputs, on its device, and the tokens; raises like `capture_run`, before any computation."""
     model, info = loaded.model, loaded.info
+    text, text_pair = request.texts[0], request.text_pair
     if text_pair is not None:
         check_pairs(info.title, separates(loaded.tokenizer))
     check_characters(len(text) + len(text_pair or ""), info.title, info.limit, max_tokens)
-    inputs, tokens = tokenize(
-        loaded.tokenizer, text, text_pair, lambda count: check_length(count, info.title, info.limit, max_tokens)
-    )
+
+    def check(count: int) -> None:
+        check_length(count, info.title, info.limit, max_tokens)
+
+    inputs, tokens = tokenize(loaded.tokenizer, text, text_pair, check, adds=not request.chat)
     check_ids(model, info.title, inputs, tokens, loaded.tokenizer_of is not None)
     return {name: values.to(model.device) for name, values in inputs.items()}, tokens
 
@@ -201,7 +209,12 @@ def _silent(_progress: Progress) -> None:
 
 
 def _request(
-    loaded: LoadedModel, text: str, text_pair: str | None, request: RunRequest | None, options: dict[str, Any]
+    loaded: LoadedModel,
+    text: str,
+    text_pair: str | None,
+    request: RunRequest | None,
+    options: dict[str, Any],
+    chat: bool,
 ) -> RunRequest:
     if request is None:
         try:
@@ -209,8 +222,8 @@ def _request(
         except TypeError as error:
             raise BadRequestError(f"Unknown capture option: {error}. Give top_k, or none.") from error
         name, lent, dtype = loaded.info.name, loaded.tokenizer_of, loaded.asked_dtype
-        return RunRequest(name, text, text_pair=text_pair, options=chosen, tokenizer=lent, dtype=dtype)
-    if options or (request.text, request.text_pair) != (text, text_pair):
+        return RunRequest(name, text, text_pair=text_pair, options=chosen, tokenizer=lent, dtype=dtype, chat=chat)
+    if options or chat not in (False, request.chat) or (request.text, request.text_pair) != (text, text_pair):
         raise BadRequestError(
             "The run's request and the text or options given beside it differ. Give the request alone."
         )

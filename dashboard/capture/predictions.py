@@ -178,8 +178,12 @@ def masked_fill(
     top_k: int = 50,
     text_pair: str | None = None,
     progress: OnProgress | None = None,
+    adds: bool = True,
 ) -> dict[str, np.ndarray]:
     """Predict one position with a masked model, after replacing the token there with the mask token.
+
+    Args:
+        adds: the tokenizer adds its special tokens (`dashboard.capture.tokens.tokenize`).
 
     Returns:
         `masked/top_ids`, `masked/top_logprobs` (1, k), `masked/entropy`, `masked/actual_logprob`, `masked/actual_rank`
@@ -194,7 +198,7 @@ def masked_fill(
     if loaded.info.kind != "masked" or mask_id is None:
         raise MissingArrayError(f"{loaded.info.title} does not predict masked tokens. Choose a masked language model.")
     check_mask(loaded.model, loaded.info.title, mask_id)
-    inputs, tokens = tokenize(loaded.tokenizer, text, text_pair)
+    inputs, tokens = tokenize(loaded.tokenizer, text, text_pair, adds=adds)
     check_ids(loaded.model, loaded.info.title, inputs, tokens, loaded.tokenizer_of is not None)
     if not 0 <= position < len(tokens):
         raise BadSelectionError(f"There is no token {position} in this text. Choose one of 0 to {len(tokens) - 1}.")

@@ -29,6 +29,7 @@ def tokenize(
     text: str,
     text_pair: str | None = None,
     check: Callable[[int], None] | None = None,
+    adds: bool = True,
 ) -> tuple[dict[str, torch.Tensor], tuple[Token, ...]]:
     """Return the model's inputs and their tokens, without cutting or padding; only the tokenizer adds tokens.
 
@@ -38,6 +39,7 @@ def tokenize(
     Args:
         check: called with the number of tokens before they are aligned, which costs time and memory per token; may
             raise.
+        adds: the tokenizer adds its special tokens; False for a rendered chat, which has them already.
 
     Returns:
         inputs: `input_ids`, and `attention_mask` and `token_type_ids` if the tokenizer gives them: each (1, token)
@@ -61,6 +63,7 @@ def tokenize(
             text_pair,
             return_offsets_mapping=True,
             return_special_tokens_mask=True,
+            add_special_tokens=adds,
             truncation=False,
             verbose=False,
         )

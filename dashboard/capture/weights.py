@@ -59,7 +59,14 @@ def read_model(
         if any(name.startswith("lm_predictions.") for name in checkpoint.tensors):
             config.legacy = False  # DeBERTa's own head, which its configurations do not mention
         model_class, text_config = _model_class(judged, config, title)
+        if adapter is not None:
+            text_config = adapter.labelled(text_config, raw)
         plan = _plan(model_class, text_config, checkpoint, title)
+        lacks = "" if adapter is None or not judged.classes else _lacking_head(plan, judged.classes)
+        if lacks:  # training made it at random and did not save it: nobody knows these classes
+            judged = replace(judged, classes="")
+            model_class, text_config = _model_class(judged, config, title)
+            plan = _plan(model_class, text_config, checkpoint, title)
         if adapter is not None:
             checkpoint, text_config = settled(adapter, plan, found, text_config)
             plan = _plan(model_class, text_config, checkpoint, title)
@@ -77,7 +84,8 @@ def read_model(
             for weight in model.parameters():  # buffers stay: positions are computed in float32
                 weight.data = weight.data.to(place.numbers)
         model.to(place.device)  # type: ignore[arg-type]
-        return model, judged, unread(checkpoint.tensors, raw, plan.used(), judged.classes)
+        left_out = unread(checkpoint.tensors, raw, plan.used(), judged.classes)
+        return model, judged, (*left_out, f"classes (their head lacks {lacks})") if lacks else left_out
 
 
 def _model_class(judged: Judgement, config: PretrainedConfig, title: str) -> tuple[Any, PretrainedConfig]:
@@ -145,6 +153,12 @@ def _wrong_shape(title: str, name: str, theirs: Iterable[int], ours: Iterable[in
     return ModelError(
         f"{title} holds {name} of shape {tuple(theirs)}, and its configuration wants {tuple(ours)}. Check config.json."
     )
+
+
+def _lacking_head(plan: Plan, of: str) -> str:
+    """Return a weight that the model, with its classification head, does not get; "" if it has all."""
+    lacking = plan.lacking()
+    return next(iter(sorted(lacking if of == "text" else _without_poolers(lacking))), "")
 
 
 def _without_poolers(names: Iterable[str]) -> list[str]:

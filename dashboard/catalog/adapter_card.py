@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dashboard.catalog.adapters import WEIGHTS, Adapter, has_adapter, read_adapter
 from dashboard.catalog.base_models import Base, find_base
+from dashboard.catalog.chat_templates import has_template
 from dashboard.catalog.description import (
     LONGEST_CONFIG,
     NOT_YET,
@@ -93,9 +94,10 @@ def _read(folder: Path, adapter: Adapter, base: Base, card: ModelCard) -> ModelC
         base_folder=base.folder,
         tokenizer=None if tokenizer == folder else tokenizer,
         mute=not has_vocabulary(tokenizer),
+        chat=has_template(tokenizer),
     )
     if has_classes(shapes):
-        return replace(found, kind="encoder", without="classifier")
+        return replace(found, kind="encoder", without="classifier", classes=adapter.classes or card.classes)
     return replace(found, kind="encoder", without="embeddings") if adapter.without_lm_head else found
 
 

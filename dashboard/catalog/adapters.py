@@ -13,9 +13,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 from dashboard.catalog.foreign_files import LARGEST_NUMBER, entries_of, read_object, shown
+from dashboard.contracts.classes import ClassesOf
 from dashboard.errors import ForeignFileError
 
 SETTINGS = "adapter_config.json"
@@ -42,6 +44,9 @@ NEEDLESS = frozenset(
 )
 PLAIN_STARTS = (None, True, False, "gaussian", "eva", "orthogonal")  # how to begin training without changing the base
 MODULE = re.compile(r"\^?[\w.\\-]+\$?")  # a module's name as peft writes it, which takes it for a pattern
+TASK_CLASSES: Mapping[str, ClassesOf] = MappingProxyType(  # peft's words for tasks with a classification head
+    {"SEQ_CLS": "text", "TOKEN_CLS": "tokens", "QUESTION_ANS": "answer"}
+)
 WITHOUT_LM_HEAD = ("SEQ_CLS", "TOKEN_CLS", "QUESTION_ANS", "FEATURE_EXTRACTION")  # peft's words for tasks
 
 
@@ -76,6 +81,11 @@ class Adapter:
     def without_lm_head(self) -> bool:
         """Whether it was trained on a base without its head over the vocabulary."""
         return self.task in WITHOUT_LM_HEAD
+
+    @property
+    def classes(self) -> ClassesOf | Literal[""]:
+        """What a classification head among its weights classifies; "" if its settings do not say."""
+        return TASK_CLASSES.get(self.task, "")
 
     def rank_of(self, module: str) -> float:
         """Return the rank that the settings give a module."""

@@ -59,6 +59,7 @@ BUNDLED = (  # as published; conversion checks the sizes, the catalog sets `here
         parameters=134_515_008,
         limit=8192,
         vocabulary=49_152,
+        chat=True,
         megabytes=93,
         source="bundled",
     ),

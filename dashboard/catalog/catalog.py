@@ -16,6 +16,7 @@ from pathlib import Path
 from dashboard.catalog.adapter_card import base_of, describe_adapter, is_adapter
 from dashboard.catalog.adapters import has_adapter
 from dashboard.catalog.bundled import BUNDLED, FETCH, bundled_card, is_converted
+from dashboard.catalog.chat_templates import has_template
 from dashboard.catalog.counting import PATIENCE, TokenCounter
 from dashboard.catalog.counting_process import Count
 from dashboard.catalog.description import describe_folder
@@ -192,14 +193,34 @@ class Catalog:
         """
         return self.count(name, text, text_pair, tokenizer).tokens
 
-    def count(self, name: str, text: str, text_pair: str | None = None, tokenizer: str | None = None) -> Count:
-        """Like `count_tokens`, with the first token that the model has no embedding for, if the files tell."""
+    def count(
+        self,
+        name: str,
+        text: str,
+        text_pair: str | None = None,
+        tokenizer: str | None = None,
+        chat: bool = False,
+    ) -> Count:
+        """Like `count_tokens`, with the first token that the model has no embedding for, if the files tell.
+
+        Args:
+            chat: the text is a message in the model's chat template.
+        """
         card = self.get(name)
         if card.folder is None or card.refusal or len(text) + len(text_pair or "") > longest_text(card.limit):
             return Count()
         bundled = card.name if card.source == "bundled" else ""
         folder = self._tokenizer(tokenizer) or card.tokenizer or card.folder
-        return self._counter.counted(folder, text, text_pair, bundled, card.vocabulary)
+        return self._counter.counted(folder, text, text_pair, bundled, card.vocabulary, chat)
+
+    def takes_chat(self, name: str, tokenizer: str | None = None) -> bool:
+        """Whether a model has a chat template; of one that is given another's tokenizer, whether that one has.
+
+        False for a model whose files are not here.
+        """
+        card = self.get(name)
+        lent = self._tokenizer(tokenizer) if card.mute else None
+        return card.chat if lent is None else has_template(lent)
 
     def _tokenizer(self, name: str | None, folders: bool = False) -> Path | None:
         """Return the folder of the model whose tokenizer is asked for."""

@@ -47,21 +47,29 @@ class TokenCounter:
         """Return how many tokens the tokenizer in `folder` makes of a text or a pair; None if that takes too long."""
         return self.counted(folder, text, text_pair, bundled).tokens
 
-    def counted(self, folder: Path, text: str, text_pair: str | None, bundled: str = "", rows: int = 0) -> Count:
+    def counted(
+        self,
+        folder: Path,
+        text: str,
+        text_pair: str | None,
+        bundled: str = "",
+        rows: int = 0,
+        chat: bool = False,
+    ) -> Count:
         """Like `count`, with the first token whose id is not below `rows`.
 
         Args:
             bundled: the model's name, if it is a bundled one. rows: how many embeddings the model has, 0 if that is
-                unknown.
+                unknown. chat: the text is a message in the chat template of `folder`.
         """
         path = folder / TOKENIZER
         try:
             stamp = path.stat().st_mtime_ns
         except OSError:
             return Count()
-        if bundled and len(text) + len(text_pair or "") <= LONGEST_HERE:
+        if bundled and not chat and len(text) + len(text_pair or "") <= LONGEST_HERE:
             return self._count_here(path, stamp, text, text_pair, bundled, rows)
-        return self._process.counted(path, stamp, text, text_pair, self._patience, rows)
+        return self._process.counted(path, stamp, text, text_pair, self._patience, rows, chat)
 
     def _count_here(self, path: Path, stamp: int, text: str, text_pair: str | None, bundled: str, rows: int) -> Count:
         linear = bundled in OPEN_ENDED

@@ -5,13 +5,8 @@ No torch.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import queue
-import select
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -21,6 +16,7 @@ from typing import Any
 from cachetools import FIFOCache
 
 from dashboard.catalog.ids_beyond import Beyond
+from dashboard.catalog.limited_process import LimitedProcess
 
 log = logging.getLogger(__name__)
 COUNT_SECONDS = 5.0  # for one count, including starting the process and loading the tokenizer
@@ -29,21 +25,19 @@ FIRST_PAUSE = 60.0  # seconds before a tokenizer that took too long is tried aga
 LONGEST_PAUSE = 3_600.0
 SHORT_PAUSE = 5.0  # for a tokenizer that fails on a text, or cannot be loaded
 MOST_FAILURES = 256  # tokenizers whose failures are remembered
-END_SECONDS = 1.0  # for a killed process to end
 IDLE_SECONDS = 600.0  # without a question, after which the process ends
-LONGEST_ANSWER = 4_096  # bytes
-QUIET = {"TOKENIZERS_PARALLELISM": "false", "RUST_BACKTRACE": "0", "OMP_NUM_THREADS": "1"}
-PACKAGE_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
 class Count:
     """How many tokens a text has (None if counting took too long), the first of them that the model lacks, and in one
-    text a typed separator (`typed_separator`)."""
+    text a typed separator (`typed_separator`). `typed`: a chat message could not be rendered here, so the count is that
+    of the typed text alone."""
 
     tokens: int | None = None
     beyond: Beyond | None = None
     separator: str | None = None
+    typed: bool = False
 
 
 @dataclass
@@ -56,6 +50,7 @@ class _Question:
     pair: str | None
     done: threading.Event = field(default_factory=threading.Event)
     rows: int = 0
+    chat: bool = False
     given_up: bool = False
     found: Count = field(default_factory=Count)
 
@@ -68,29 +63,42 @@ class _Pause:
     seconds: float
 
 
-class CountingProcess:
+class CountingProcess(LimitedProcess):
     """One process that counts, and one thread that talks to it. Thread-safe; no caller has to wait long."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._questions: queue.SimpleQueue[_Question] = queue.SimpleQueue()
         self._waiters = threading.BoundedSemaphore(WAITERS)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._process: subprocess.Popen[bytes] | None = None
         self._pauses: FIFOCache[tuple[str, int], _Pause] = FIFOCache(MOST_FAILURES)
 
     def count(self, path: Path, stamp: int, text: str, pair: str | None, patience: float) -> int | None:
         """Return the number of tokens; None if the answer takes more than `patience` seconds."""
         return self.counted(path, stamp, text, pair, patience).tokens
 
-    def counted(self, path: Path, stamp: int, text: str, pair: str | None, patience: float, rows: int = 0) -> Count:
-        """Like `count`, with the first token whose id is not below `rows`, the number of embeddings (0 if unknown)."""
+    def counted(
+        self,
+        path: Path,
+        stamp: int,
+        text: str,
+        pair: str | None,
+        patience: float,
+        rows: int = 0,
+        chat: bool = False,
+    ) -> Count:
+        """Like `count`, with the first token whose id is not below `rows`, the number of embeddings (0 if unknown).
+
+        Args:
+            chat: count the text rendered in the chat template beside the tokenizer.
+        """
         with self._lock:
             pause = self._pauses.get((str(path), stamp))
         if (pause is not None and time.monotonic() < pause.until) or not self._waiters.acquire(blocking=False):
             return Count()
         try:
-            question = _Question(str(path), stamp, text, pair, rows=rows)
+            question = _Question(str(path), stamp, text, pair, rows=rows, chat=chat)
             with self._lock:
                 self._questions.put(question)
                 if self._thread is None:
@@ -133,7 +141,7 @@ class CountingProcess:
         if isinstance(reply.get("tokens"), int):
             beyond = reply.get("beyond")
             found = Beyond(*beyond) if beyond else None
-            question.found = Count(reply["tokens"], found, reply.get("separator"))
+            question.found = Count(reply["tokens"], found, reply.get("separator"), bool(reply.get("typed")))
             with self._lock:
                 self._pauses.pop((question.path, question.stamp), None)
         else:
@@ -145,71 +153,13 @@ class CountingProcess:
             self._pauses[question.path, question.stamp] = _Pause(time.monotonic() + seconds, seconds)
 
     def _ask(self, question: _Question) -> dict[str, Any]:
-        """Return the process's answer.
-
-        Raises:
-            OSError: it ended, or did not answer in time (TimeoutError). ValueError: its answer has another form.
-        """
-        until = time.monotonic() + COUNT_SECONDS
-        process = self._started()
+        """Return the process's answer; raises as `_exchange` does."""
         asked = {
             "path": question.path,
             "stamp": question.stamp,
             "text": question.text,
             "pair": question.pair,
             "rows": question.rows,
+            "chat": question.chat,
         }
-        waiting = memoryview(json.dumps(asked).encode() + b"\n")
-        while waiting:
-            _until_ready(process.stdin, False, until)
-            waiting = waiting[os.write(process.stdin.fileno(), waiting[:65_536]) :]  # type: ignore[union-attr]
-        reply = b""
-        while not reply.endswith(b"\n"):
-            _until_ready(process.stdout, True, until)
-            piece = os.read(process.stdout.fileno(), LONGEST_ANSWER)  # type: ignore[union-attr]
-            reply += piece
-            if not piece or len(reply) > LONGEST_ANSWER:
-                raise BrokenPipeError("it ended" if not piece else "its answer has no end")
-        found = json.loads(reply)
-        if not isinstance(found, dict):
-            raise ValueError(found)
-        return found
-
-    def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is None or self._process.poll() is not None:
-            self._end()
-            kept = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH", "LANG") if name in os.environ}
-            self._process = subprocess.Popen(  # none of this process's secrets go into its environment
-                [sys.executable, "-B", "-m", "dashboard.catalog.counting_main"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                env={**kept, "PYTHONPATH": os.pathsep.join([str(PACKAGE_ROOT), *filter(None, sys.path)]), **QUIET},
-                start_new_session=True,
-            )
-            for stream in (self._process.stdin, self._process.stdout):
-                os.set_blocking(stream.fileno(), False)  # type: ignore[union-attr]
-        return self._process
-
-    def _end(self) -> None:
-        process, self._process = self._process, None
-        if process is None:
-            return
-        process.kill()
-        try:
-            process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:  # the signal did not end it: give up rather than wait
-            log.error(
-                "process %s, which counts tokens, cannot be ended: it hangs in the system. It is given up", process.pid
-            )
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
-
-
-def _until_ready(stream: Any, to_read: bool, until: float) -> None:
-    """Wait until a pipe can be read or written; raise `TimeoutError` if that takes past `until`."""
-    poll = select.poll()
-    poll.register(stream, select.POLLIN if to_read else select.POLLOUT)
-    if not poll.poll(1000 * max(0.0, until - time.monotonic())):
-        raise TimeoutError("no answer in time")
+        return self._exchange(asked, COUNT_SECONDS)

@@ -18,6 +18,7 @@ from cachetools import LRUCache
 
 from dashboard.catalog.adapters import SETTINGS, WEIGHTS, beside_weights
 from dashboard.catalog.architecture import family_source
+from dashboard.catalog.chat_templates import TEMPLATE, has_template
 from dashboard.catalog.config_sizes import implausible
 from dashboard.catalog.fingerprint import CONFIG, TOKENIZER_CONFIG, TOKENIZER_FILES, has_vocabulary, weight_files
 from dashboard.catalog.foreign_files import check_regular, read_object, shown
@@ -49,7 +50,7 @@ def describe_folder(folder: Path, until: float | None = None) -> ModelCard:
 
 def state_of(folder: Path) -> tuple[object, ...]:
     """Return the sizes and times of a model folder's files, which show whether any was changed."""
-    names = (CONFIG, *TOKENIZER_FILES, SETTINGS, WEIGHTS)
+    names = (CONFIG, *TOKENIZER_FILES, TEMPLATE, SETTINGS, WEIGHTS)
     files = [*weight_files(folder), *(folder / name for name in names), folder]  # its time shows entries come and go
     stamp: list[object] = []
     for path in files:
@@ -141,6 +142,7 @@ def _read_folder(folder: Path) -> ModelCard:
         unread=tuple(shown(line, LONGEST_LINE) for line in unread(headers.names, whole, classes=judged.classes)),
         vocabulary=vocabulary_in(config),
         pairs=_takes_pairs(folder, family, judged.kind),
+        chat=has_template(folder),
         stores_weights=_stores_weights(family),
         mute=not has_vocabulary(folder),
     )

@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dashboard.catalog.bundled import CARD
+from dashboard.catalog.chat_templates import chosen_template
 from dashboard.catalog.config_sizes import implausible
 from dashboard.catalog.description import card_of, contained, refused
 from dashboard.catalog.disk_space import make_room
@@ -71,6 +72,7 @@ def _describe(path: Path) -> ModelCard:
         parameters=header.parameters,
         limit=most_tokens(positions_in(sizes)),
         vocabulary=header.arrays.get("tokenizer.ggml.tokens", 0),  # conversion refuses a tokenizer without it
+        chat=chosen_template({"default": header.fields.get("tokenizer.chat_template")}) is not None,
         refusal=refusal(header),
     )
 

@@ -36,7 +36,8 @@ class ModelCard:
         vocabulary: how many embeddings its configuration gives it, 0 if unknown.
         stores_weights: its family has its own attention code, so that a run stores all attention weights.
         megabytes: size of its download, if known beforehand. reads_text: it has a vocabulary, and takes no images or
-            sound. pairs: it takes a pair of texts, which its tokenizer separates.
+            sound. pairs: it takes a pair of texts, which its tokenizer separates. chat: its tokenizer's files
+            hold a chat template.
         base, base_folder: for an adapter, the name of the model that it changes, and where that one's files are; ""
             and None otherwise. tokenizer: where its tokenizer is, if that is not `folder`. mute: it has no tokenizer,
             and reads texts only with another model's.
@@ -63,6 +64,7 @@ class ModelCard:
     megabytes: int = 0
     reads_text: bool = True
     pairs: bool = False
+    chat: bool = False
     base: str = ""
     base_folder: Path | None = None
     tokenizer: Path | None = None

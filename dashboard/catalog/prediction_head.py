@@ -36,6 +36,7 @@ ONLY: Mapping[ClassesOf, re.Pattern[str]] = MappingProxyType(
 NAMED: Mapping[ClassesOf, str] = MappingProxyType(  # the ends of the names of transformers' classes
     {"text": "ForSequenceClassification", "tokens": "ForTokenClassification", "answer": "ForQuestionAnswering"}
 )
+LABEL_ROWS = re.compile(r"(score|classifier(\.out_proj)?)\.weight")  # (label, …): the last weight of such a head
 NAMED_OTHERWISE = re.compile(r"For(MultipleChoice|NextSentencePrediction|PreTraining)$|DoubleHeads")
 
 

@@ -44,7 +44,9 @@ def check_usage(parsed: argparse.Namespace) -> None:
 
 
 def check_pair(parsed: argparse.Namespace) -> None:
-    """Raise `UsageError` where --pair lacks its text, or has one that a file has in its place."""
+    """Raise `UsageError` where --pair lacks its text, has one that a file has in its place, or stands with --chat."""
+    if parsed.pair is not None and parsed.chat:
+        raise UsageError("A chat message is one text. Leave out --pair or --chat.")
     if parsed.pair is True and parsed.file is None:
         raise UsageError("--pair lacks the second text. Write --text TEXT --pair TEXT.")
     if isinstance(parsed.pair, str) and parsed.file is not None:

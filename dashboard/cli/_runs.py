@@ -35,12 +35,14 @@ class Runs:
         say: Callable[[str], None],
         listed: bool = False,
         tokenizer: str | None = None,
+        chat: bool = False,
     ) -> None:
         """Prepare for texts of one model.
 
         Args:
             listed: every visitor of a server on this cache folder finds the runs under *Recent*.
             tokenizer: the model whose tokenizer it is given, if it has none of its own.
+            chat: each text is a user's message in the model's chat template.
         """
         from dashboard.catalog.adapters import has_adapter
         from dashboard.catalog.bundled import bundled_card
@@ -52,7 +54,7 @@ class Runs:
 
         make_folders(settings)
         self._lists = VisitorLists.from_settings(settings) if listed else None
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.chat = model, tokenizer, chat
         self.layers = self.heads = 0  # as far as they are known before the model is loaded
         self._here: ModelCard | None = None  # its card, if its files are here
         self._settings, self._say = settings, say
@@ -81,15 +83,27 @@ class Runs:
         if self._here is not None:
             check_pairs(self._here.title, self._here.pairs)
 
+    def check_chat(self) -> None:
+        """Raise `NoChatTemplateError` for a model without a chat template, if its files say so before it is loaded."""
+        from dashboard.catalog.chat_templates import no_template
+
+        if self._here is not None and not self._here.chat and not self._here.mute:
+            raise no_template(self._here.title)
+
     def key(self, text: str, text_pair: str | None = None) -> str:
         """The key of the run of a text or a pair."""
-        request = self._request(text, text_pair)  # rejects an invalid text before the model is loaded
-        return replace(request, dtype=self.dtype()).key(self.fingerprint())
+        request = replace(self._request(text, text_pair), dtype=self.dtype())
+        if self.chat:  # the key holds what the template makes of the message
+            from dashboard.capture.chat import with_rendered
+
+            request = with_rendered(self._load(), request)
+        return request.key(self.fingerprint())
 
     def _request(self, text: str, text_pair: str | None) -> RunRequest:
+        """The request of a text; raises for an invalid one before the model is loaded."""
         from dashboard.contracts.request import RunRequest
 
-        return RunRequest(self.model, text, text_pair=text_pair, tokenizer=self.tokenizer)
+        return RunRequest(self.model, text, text_pair=text_pair, tokenizer=self.tokenizer, chat=self.chat)
 
     def dtype(self) -> str:
         """The numbers that the runs are computed in, loading the model if only that tells."""

@@ -44,6 +44,7 @@ examples:
   python -m dashboard analyse --model smollm2-135m --file texts.txt --out "runs/{line}-{key}.npz"
   python -m dashboard analyse --model minilm-l6 --text "A cat sat." --pair "It purred." --out pair.csv
   python -m dashboard analyse --model minilm-l6 --file pairs.tsv --pair --out pairs.csv
+  python -m dashboard analyse --model smollm2-135m --chat --text "Who wrote Faust?" --out chat.csv
   python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --derive masked-prediction position=all --out run.npz
   python -m dashboard analyse --model smollm2-135m --text "The cat sat" --derive logit-lens --out lens.html
   python -m dashboard analyse --model rxnmapper --text "CCO>>CC=O" --layer 10 --head 5 --token 8 --out report.html
@@ -109,6 +110,11 @@ def add(commands: Any) -> None:
         metavar="TEXT",
         help="the second text of a pair; with --file and no TEXT: each line has two texts with a tab between them",
     )
+    analyse.add_argument(
+        "--chat",
+        action="store_true",
+        help="each text is a user's message: the model reads it in its chat template, with the prompt for an answer",
+    )
     analyse.add_argument("--out", required=True, type=Path, help="where to write; the ending says what (see below)")
     analyse.add_argument(
         "--attention", action="store_true", help="runs also hold all attention weights (they can be derived)"
@@ -146,7 +152,9 @@ def _analyse(settings: Settings, parsed: argparse.Namespace) -> int:
     texts = list(read_texts(parsed))
     say: Callable[[str], None] = (lambda _line: None) if parsed.quiet else _say
     with suggesting(parsed.model, settings):
-        runs = Runs(settings, parsed.model, say, parsed.recent, parsed.tokenizer)
+        runs = Runs(settings, parsed.model, say, parsed.recent, parsed.tokenizer, parsed.chat)
+        if parsed.chat:
+            runs.check_chat()
         if parsed.pair is not None:
             runs.check_pairs()
         check_location(parsed, parsed.model, runs.layers, runs.heads)

@@ -28,9 +28,8 @@ def compute(loaded: LoadedModel, run: ModelRun, parameters: Parameters, progress
     from dashboard.capture.predictions import masked_fill
 
     request = run.request
-    return Computed(
-        masked_fill(loaded, request.text, parameters["position"], request.options.top_k, request.text_pair, progress)
-    )
+    position, top_k, pair = parameters["position"], request.options.top_k, request.text_pair
+    return Computed(masked_fill(loaded, run.text, position, top_k, pair, progress, adds=not request.chat))
 
 
 def read(run: ModelRun, result: Derived) -> Prediction:

@@ -112,7 +112,7 @@ def _masked_states(
         raise MissingArrayError(f"{loaded.info.title} has no mask token. Choose a masked language model.")
     check_mask(model, loaded.info.title, mask_id)
     report()
-    inputs, tokens = tokenize(loaded.tokenizer, run.request.text, run.request.text_pair)
+    inputs, tokens = tokenize(loaded.tokenizer, run.text, run.request.text_pair, adds=not run.request.chat)
     inputs = {name: values.to(model.device) for name, values in inputs.items()}
     inputs["input_ids"][0, position] = mask_id
     with model_probe(model, loaded.info).lock, torch.inference_mode(), at_each_layer(model, report):

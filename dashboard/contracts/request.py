@@ -51,6 +51,9 @@ class RunRequest:
         tokenizer: the name of the model whose tokenizer reads the text, for a model that has none; else None.
         dtype: the numbers to compute in; None for float32. "auto" stands for what the worker decides, and is in no
             run's request.
+        chat: `text` is a user's message in the model's chat template, which also opens the answer.
+        rendered: what the model reads then: the template's output. None until a worker has rendered it; every run's
+            request has it, so that its key holds what was read even if the template changes or names the day.
 
     Raises:
         EmptyTextError: the text is empty or only white space.
@@ -65,6 +68,8 @@ class RunRequest:
     options: CaptureOptions = field(default_factory=CaptureOptions)
     tokenizer: str | None = None
     dtype: str | None = None
+    chat: bool = False
+    rendered: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype == FULL:
@@ -84,6 +89,7 @@ class RunRequest:
         ):
             raise BadRequestError("No tokenizer has that name. Choose one of the listed models for its tokenizer.")
         check_text(self.text)
+        self._check_chat()
         if self.text_pair is not None:
             check_text(self.text_pair)
             both = sum(map(len, self.texts))
@@ -92,10 +98,21 @@ class RunRequest:
                     f"The two texts have {both:,} characters together; {LONGEST_TEXT:,} is the most. Shorten them."
                 )
 
+    def _check_chat(self) -> None:
+        if not isinstance(self.chat, bool):
+            raise BadRequestError(f"chat is {str(self.chat)[:40]!r}; give True or False.")
+        if self.chat and self.text_pair is not None:
+            raise BadRequestError("A chat message is one text. Remove the second text, or switch the chat message off.")
+        if self.rendered is not None:
+            if not self.chat:
+                raise BadRequestError("A text that is no chat message is not rendered. Leave `rendered` out.")
+            check_text(self.rendered)
+
     @property
     def texts(self) -> tuple[str, ...]:
-        """The text, or both texts of a pair."""
-        return (self.text,) if self.text_pair is None else (self.text, self.text_pair)
+        """What the model reads: the text (a chat message once rendered), or both texts of a pair."""
+        first = self.text if self.rendered is None else self.rendered
+        return (first,) if self.text_pair is None else (first, self.text_pair)
 
     def key(self, fingerprint: str) -> str:
         """Return the run's permanent name: sha256 over the request and the weights' fingerprint, as 64 hex digits.
@@ -125,6 +142,8 @@ class RunRequest:
                 options=CaptureOptions(**options),
                 tokenizer=raw.get("tokenizer"),
                 dtype=raw.get("dtype"),
+                chat=raw.get("chat", False),
+                rendered=raw.get("rendered"),
             )
         except TypeError as error:
             raise BadRequestError(f"The request cannot be read: {error}. Reload the page and run again.") from error

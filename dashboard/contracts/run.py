@@ -165,7 +165,8 @@ class ModelRun(RunClasses):
 
     @property
     def text(self) -> str:
-        return self.request.text
+        """What the model read; of a chat message, the rendered template (`request.text` is the message)."""
+        return self.request.texts[0]
 
     @property
     def file(self) -> str | None:

@@ -89,6 +89,7 @@ def _check_header(run: ModelRun) -> None:
         _require(header.get(name) is None or isinstance(header[name], str), f"“{name}” is no text")
     unread = header.get("unread", [])
     _require(isinstance(unread, list) and all(isinstance(line, str) for line in unread), "“unread” is no list of texts")
+    _require(run.request.chat == (run.request.rendered is not None), "its chat message is not rendered")
     _require(len(run.request.revision or "") <= LONGEST_NAME, "its revision has too long a name")
     if run.class_head is not None:
         _check_classes(run.class_head, run)

@@ -97,7 +97,7 @@ class RunClasses:
         head, shares = self._head(), self.class_probabilities
         if head.of != "answer" or shares is None:
             raise MissingArrayError(f"{self.model.title} answers no questions. Ask for run.classes().")
-        texts = self.request.text, self.request.text_pair
+        texts = self.request.texts[0], self.request.text_pair
         return self.remember("answer", lambda: best_answer(shares, self.tokens, *texts))
 
     def _head(self) -> ClassHead:

@@ -84,6 +84,7 @@ def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
     unread, numbers = run.header.get("unread") or (), said_of(run.header)
     lent = () if request.tokenizer is None else (("Tokenizer of", request.tokenizer),)
     pair = () if request.text_pair is None else (("Second text", request.text_pair),)
+    chat = (("Chat message", request.text),) if request.chat else ()
     return (
         ("Model", f"{model.title} ({model.name})"),
         ("Revision", revision_of(run) or HERE),
@@ -91,6 +92,7 @@ def _about(run: ModelRun) -> tuple[tuple[str, str], ...]:
         ("Weights (SHA-256)", str(run.header.get("fingerprint") or "not recorded")),
         *((("Weights not read", "; ".join(map(str, unread))),) if unread else ()),
         *((("Computed in", numbers),) if numbers else ()),
+        *chat,
         ("Text", run.text),
         *pair,
     )

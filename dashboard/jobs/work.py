@@ -248,7 +248,9 @@ def capture(payload: Mapping[str, Any], job_context: JobContext, models: Residen
     request = RunRequest.from_json(payload.get("request"))
     lent, weights = request.tokenizer, payload.get("fingerprint")
     loaded = models.get(request.model, request.revision, weights, job_context, lent, request.dtype)
-    request = replace(request, dtype=loaded.asked_dtype)
+    from dashboard.capture.chat import with_rendered
+
+    request = with_rendered(loaded, replace(request, dtype=loaded.asked_dtype), models.most_tokens)
     key = request.key(loaded.fingerprint)
     if job_context.store.is_current(key):
         return key

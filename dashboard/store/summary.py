@@ -18,7 +18,7 @@ class RunSummary:
     """One line of a list of saved runs; times are seconds since 1970.
 
     `title` is the model's, with the numbers of a run in others than float32. `text`, and `pair`, the second of a pair
-    ("" if there is none), have their white space collapsed.
+    ("" if there is none), have their white space collapsed; a `chat` message is as it was typed.
     """
 
     key: str
@@ -30,6 +30,7 @@ class RunSummary:
     created: float
     used: float
     pair: str = ""
+    chat: bool = False
 
     @classmethod
     def of(cls, key: str, header: Mapping[str, Any], status: os.stat_result) -> RunSummary:
@@ -46,6 +47,7 @@ class RunSummary:
             created=_seconds(header.get("created"), status.st_mtime),
             used=status.st_mtime,
             pair=pair,
+            chat=bool(request.get("chat")),
         )
 
     @property

@@ -39,7 +39,8 @@ def describe_run(run: ModelRun, form_dtype: str | None = None) -> dict[str, Any]
         "layers": run.model.layers,
         "heads": run.model.heads,
         "counts": run.counts(),
-        "text": run.text,
+        "text": run.request.text,
+        "chat": run.request.chat,
         "pair": run.request.text_pair,
         "divider": run.main.second_begins,
         "separator": separator_of(run),
@@ -72,8 +73,15 @@ def _is_plain(run: ModelRun, form_dtype: str | None) -> bool:
     """Whether the run's request is one that the page's form makes."""
     request = run.request
     dtype = request.dtype if form_dtype == AUTO else form_dtype
-    form = RunRequest(request.model, run.text, text_pair=request.text_pair, tokenizer=request.tokenizer, dtype=dtype)
-    return request == form
+    return request == RunRequest(
+        request.model,
+        request.text,
+        text_pair=request.text_pair,
+        tokenizer=request.tokenizer,
+        dtype=dtype,
+        chat=request.chat,
+        rendered=request.rendered,
+    )
 
 
 def _classes(run: ModelRun) -> dict[str, Any] | None:
@@ -128,7 +136,7 @@ def start_of(run: ModelRun, before: ModelRun | None, selection: Selection | None
     token = _same_token(before, run, selection.token)
     if masks and token not in masks:
         token = masks[0]
-    is_same_text = (before.text, before.request.text_pair) == (run.text, run.request.text_pair)
+    is_same_text = before.texts == run.texts
     second = _same_token(before, run, selection.second) if is_same_text and selection.second is not None else None
     return apart(
         {
@@ -172,7 +180,7 @@ def opened_example(run: ModelRun, before: ModelRun | None) -> Example | None:
     """The example that `run` shows, if it is newly opened: an example starts at its own location, with default
     options."""
     same = before is not None and before.key == run.key
-    example = None if same else example_for(run.model.name, *run.texts)
+    example = None if same or run.request.chat else example_for(run.model.name, *run.texts)
     return example if example is not None and example.token < len(run) else None
 
 

@@ -32,7 +32,7 @@ from dashboard.views.cards import opening_tabs
 from dashboard.views.declaration import View
 from dashboard.views.run_info import apart, describe_run, location_in, opened_example, start_of
 from dashboard.views.state import options_in, settings_of
-from dashboard.web.model_picker import known_model, needed_tokenizer
+from dashboard.web.model_picker import is_message, known_model, needed_tokenizer
 from dashboard.web.services import Services, guarded
 
 MOST_WANTED = 24  # derived results that one page may request at a time
@@ -63,6 +63,7 @@ def _submit(app: Dash, services: Services) -> None:
         State(ids.TEXT, "value"),
         State(ids.TEXT_PAIR, "value"),
         State(ids.TOKENIZER, "value"),
+        State(ids.CHAT, "data"),
         background=True,
         progress=Output(ids.PROGRESS_STATE, "data"),
         cancel=[Input(ids.CANCEL, "n_clicks")],
@@ -70,10 +71,11 @@ def _submit(app: Dash, services: Services) -> None:
         interval=services.settings.poll_milliseconds,
         prevent_initial_call=True,
     )
-    def submit(clicks: int, model: str, text: str, text_pair: str | None, tokenizer: object) -> JobSpec:
+    def submit(clicks: int, model: str, text: str, text_pair: str | None, tokenizer: object, chat: object) -> JobSpec:
         lent, dtype = needed_tokenizer(services.catalog, model, tokenizer), services.settings.asked_dtype
-        second = second_of(services, model, text_pair)
-        request = RunRequest(model, text, text_pair=second, tokenizer=lent, dtype=dtype)
+        talks = is_message(services.catalog, model, lent, chat)
+        second = None if talks else second_of(services, model, text_pair)
+        request = RunRequest(model, text, text_pair=second, tokenizer=lent, dtype=dtype, chat=talks)
         check_tokens(services, request)
         return capture_job(services, request)
 
@@ -103,8 +105,9 @@ def check_tokens(services: Services, request: RunRequest) -> None:
     """Raise `TextTooLongError` at once if the tokens can be counted here; otherwise the worker counts them."""
     entry, most = services.catalog.admit(request.model, request.tokenizer), services.settings.max_tokens
     check_characters(sum(map(len, request.texts)), entry.title, entry.limit, most)
-    tokens = services.catalog.count_tokens(entry.name, request.text, request.text_pair, request.tokenizer)
-    if tokens is not None:
+    found = services.catalog.count(entry.name, request.text, request.text_pair, request.tokenizer, request.chat)
+    tokens = found.tokens
+    if tokens is not None and not found.typed:
         check_length(tokens, entry.title, entry.limit, most)
         if entry.stores_weights and entry.layers and entry.heads:
             check_weights(tokens, entry.title, entry.layers, entry.heads, services.settings.weights_megabytes)

@@ -25,6 +25,7 @@ from dashboard.views.grid import long_grid, script_address
 from dashboard.views.state import settings_of
 from dashboard.web.build import build
 from dashboard.web.card_layout import cards_box, tick
+from dashboard.web.chat_switch import chat_help, chat_switch
 from dashboard.web.model_picker import facts_of, lenders, line_of
 from dashboard.web.recent_panel import recent_slot
 from dashboard.web.second_text import add_button, second_composer
@@ -124,6 +125,7 @@ def _stores(settings: Settings, entries: Sequence[ModelCard], views: Sequence[Vi
         dcc.Store(id=ids.LARGE, data=cards_of(views)[0].name),
         dcc.Store(id=ids.EXAMPLES, data=[asdict(example) for example in EXAMPLES]),
         dcc.Store(id=ids.FORM_STATE, data="idle"),
+        dcc.Store(id=ids.CHAT, data=False),
     ]
 
 
@@ -221,6 +223,7 @@ def _form(entries: Sequence[ModelCard]) -> html.Section:
         className="composer-side",
         **frozen(
             _quiet("Edit", ids.EDIT_TEXT, hidden=True),
+            chat_switch(),
             add_button(),
             html.Span("", id=ids.TOKEN_COUNT, className="token-count", **attributes(aria_live="off")),
             examples,
@@ -235,7 +238,7 @@ def _form(entries: Sequence[ModelCard]) -> html.Section:
     run = html.Button(id=ids.RUN, className="btn run", n_clicks=0, **frozen(html.B("Run"), html.Kbd("Ctrl ↵")))
     cancel = html.Button(id=ids.CANCEL, className="btn cancel", n_clicks=0, **frozen(html.B("Cancel"), html.Kbd("Esc")))
     progress = html.Div(id=ids.PROGRESS, className="progress-line")
-    texts = html.Div([composer, second_composer()], className="composers")
+    texts = html.Div([composer, second_composer(), chat_help()], className="composers")
     row = html.Div([texts, html.Div([run, cancel], className="run-box")], className="form-row")
     return html.Section([row, _lent(entries), progress], className="form", **attributes(aria_label="Text to run"))
 

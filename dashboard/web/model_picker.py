@@ -31,7 +31,7 @@ def facts_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
     `limit` is the most tokens of a text; `limited_by` says why, if that is neither the model's own limit nor the
     server's.
     """
-    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal", "pairs", "mute")
+    fields = ("title", "kind", "layers", "heads", "here", "monospace", "refusal", "pairs", "mute", "chat")
     found = {name: getattr(card, name) for name in fields} | {"limit": min(card.limit, settings.max_tokens)}
     fits = card.fitting_tokens(settings.weights_megabytes)
     if fits is not None and fits < found["limit"]:
@@ -46,6 +46,16 @@ def needed_tokenizer(catalog: Catalog, model: object, chosen: object) -> str | N
     except DashboardError:  # which the request itself will say
         return None
     return str(chosen) if mute and chosen else None
+
+
+def is_message(catalog: Catalog, model: object, tokenizer: str | None, switched: object) -> bool:
+    """Whether the form's text is a chat message: its switch is on, and the model has a template, so that the page shows
+    the switch. Of a model that is not here yet, the run itself will say whether it has one."""
+    try:
+        known = isinstance(model, str) and bool(switched)
+        return known and (catalog.get(str(model)).folder is None or catalog.takes_chat(str(model), tokenizer))
+    except DashboardError:  # which the request itself will say
+        return False
 
 
 def lenders(cards: Iterable[ModelCard]) -> list[dict[str, str]]:
@@ -76,10 +86,11 @@ def line_of(card: ModelCard, settings: Settings) -> dict[str, Any]:
 
 
 def model_words(card: ModelCard) -> str:
-    """Kind, layers × heads and size, as far as they are known."""
+    """Kind, layers × heads, size and whether there is a chat template, as far as they are known."""
     shape = f"{card.layers} layers × {card.heads} heads" if card.layers and card.heads else ""
     size = size_words(card.parameters) if card.parameters else ""
-    return unparted(" · ".join(part for part in (card.kind_word, shape, size) if part))
+    chat = "chat template" if card.chat else ""
+    return unparted(" · ".join(part for part in (card.kind_word, shape, size, chat) if part))
 
 
 def size_words(parameters: int) -> str:

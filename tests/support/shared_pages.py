@@ -42,6 +42,7 @@ EMPTY = """
     dash.set_props("model", { value: model });
     dash.set_props("text", { value: "" });
     dash.set_props("text-pair", { value: "" });
+    app.setChat(false);
     setTimeout(app.resetPair, 50);
     for (const button of document.querySelectorAll("#notice button"))
         if (button.textContent === "Close") button.click();

@@ -80,7 +80,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
     "torch": ("capture", "compute", "cli._runs", "jobs.work"),  # of compute/ within what computes
-    "transformers": ("capture",),
+    "transformers": ("capture", "catalog.chat_rendering"),  # there within the process that renders
     "tokenizers": ("capture", "catalog.counting", "catalog.counting_main", "catalog.ids_beyond", "catalog.pairs"),
     "huggingface_hub": ("catalog",),
     "dash": ("components", "views", "web", "jobs.manager"),
@@ -124,6 +124,9 @@ TORCH_FREE = (  # what the page imports of models
     "catalog.counting",
     "catalog.counting_main",
     "catalog.counting_process",
+    "catalog.chat_rendering",
+    "catalog.chat_templates",
+    "catalog.limited_process",
     "catalog.tokenizer_panics",
     "catalog.config_sizes",
     "catalog.sizes",

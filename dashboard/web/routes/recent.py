@@ -82,7 +82,7 @@ def matches(summary: RunSummary, visit: Visit, words: list[str]) -> bool:
 
 
 def _row(summary: RunSummary, visit: Visit) -> dict[str, Any]:
-    fields = ("key", "model", "title", "preview", "tokens", "bytes", "created")
+    fields = ("key", "model", "title", "preview", "tokens", "bytes", "created", "chat")
     told = {name: getattr(summary, name) for name in fields}
     told["pair"] = summary.pair[:PREVIEW]
     return {**told, "name": visit.name, "pinned": visit.pinned, "opened": visit.opened}

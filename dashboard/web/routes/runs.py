@@ -22,7 +22,7 @@ from dashboard.errors import (
 from dashboard.figures.heads import packed_heads
 from dashboard.store.run_store import RunStore
 from dashboard.web.build import FOR_EVER
-from dashboard.web.model_picker import needed_tokenizer
+from dashboard.web.model_picker import is_message, needed_tokenizer
 from dashboard.web.services import Services
 
 MOST_WEIGHTS = 65_536  # attention weights in one answer
@@ -40,13 +40,14 @@ def make_runs(services: Services) -> Blueprint:
             raise BadRequestError("Send JSON with model and text.")
         tokenizer = needed_tokenizer(catalog, raw["model"], raw.get("tokenizer"))
         card = catalog.admit(raw["model"], tokenizer)  # what a run would refuse is not counted either
-        pair = raw.get("text_pair")
+        chat = is_message(catalog, card.name, tokenizer, raw.get("chat"))
+        pair = None if chat else raw.get("text_pair")
         texts = [raw["text"], pair] if isinstance(pair, str) and pair.strip() and card.pairs else [raw["text"]]
         if sum(map(len, texts)) > longest_text(min(card.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
         # running the text rejects half a surrogate pair
         readable = [text.encode("utf-8", "replace").decode() for text in texts]
-        return jsonify(_counted(catalog, card, readable, tokenizer))
+        return jsonify(_counted(catalog, card, readable, tokenizer, chat))
 
     @routes.get("/run/<key>/heads")
     def _heads(key: str) -> Response:
@@ -67,14 +68,16 @@ def make_runs(services: Services) -> Blueprint:
     return routes
 
 
-def _counted(catalog: Catalog, card: ModelCard, texts: Sequence[str], tokenizer: str | None) -> dict[str, Any]:
-    """How many tokens a text or a pair has; a separator typed into one text for a model of pairs; if the model has no
-    embedding for one, its position and the error of a run."""
+def _counted(
+    catalog: Catalog, card: ModelCard, texts: Sequence[str], tokenizer: str | None, chat: bool
+) -> dict[str, Any]:
+    """How many tokens a text or a pair has; whether that counts a chat message as it was typed; a separator typed into
+    one text for a model of pairs; if the model has no embedding for one, its position and the error of a run."""
     text, text_pair = texts[0], texts[1] if len(texts) > 1 else None
     if not text and text_pair is None:
         return {"tokens": 0}
-    found = catalog.count(card.name, text, text_pair, tokenizer)
-    told: dict[str, Any] = {"tokens": found.tokens}
+    found = catalog.count(card.name, text, text_pair, tokenizer, chat)
+    told: dict[str, Any] = {"tokens": found.tokens, **({"typed": True} if found.typed else {})}
     if found.separator is not None and card.pairs:
         told["separator"] = found.separator
     if found.beyond is not None:

@@ -246,7 +246,7 @@ class LaterOptions(CaptureOptions):
 class LaterRequest(RunRequest):
     """A request with fields that the first stored runs did not have."""
 
-    chat: str | None = None
+    later: str | None = None
     options: CaptureOptions = field(default_factory=LaterOptions)
 
 
@@ -254,7 +254,7 @@ def test_a_field_added_later_changes_a_key_only_where_it_says_something() -> Non
     first = RunRequest("tiny", "a", revision="main", options=CaptureOptions(top_k=7)).key("weights")
     same = LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7))
     others = [
-        LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7), chat="system"),
+        LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7), later="system"),
         LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7, lens=True)),
         LaterRequest("tiny", "a", revision="main", options=LaterOptions(top_k=7, heads=(3,))),
     ]

@@ -18,7 +18,6 @@
   const TABLE = 524;
   /** @type {HeadGrid} */ let drawn;
   let coloured = "";
-
   let size = "";
   const middleOf = (/** @type {Element} */ column) => /** @type {HTMLElement} */ (column.closest(".card-middle"));
   const resized = new ResizeObserver(() => {
@@ -96,8 +95,8 @@
   function sides(/** @type {HTMLElement} */ box, /** @type {Sizes} */ { layers, heads }) {
     const column = /** @type {HTMLElement} */ (box.closest(".heads-column"));
     if (app.narrow()) {
-      const wide = middleOf(column).clientWidth - LABELS.left - 24;
-      return Math.max(18, Math.min(44, Math.floor(wide / heads) - 1));
+      const room = middleOf(column).clientWidth - LABELS.left - 24;
+      return Math.max(18, Math.min(44, Math.floor(room / heads) - 1));
     }
     const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
     const wide = middleOf(column).clientWidth;
@@ -245,9 +244,10 @@
 
   function oneHead() {
     const node = app.byId("one-head-pattern");
-    const { selection } = app.state;
-    if (node && selection)
-      node.title = node.textContent = ": on average " + patternText(selection.layer, selection.head);
+    if (!node || !app.state.selection) return;
+    const { layer, head } = app.state.selection;
+    const alone = app.addedHeads().length ? `${layer}.${head} alone, ` : "";
+    node.title = node.textContent = `: ${alone}on average ${patternText(layer, head)}`;
   }
   app.onPaint((state, what) => {
     if (what === "selection") oneHead();

@@ -122,19 +122,20 @@ def lines_figure(
         figure.add_trace(_curve(ends, weight, width, heads[int(head)]))
         told = f"{escape(names[query])} attends to {escape(names[key])}<br>{heads[int(head)][1]}: <b>{weight:.6g}</b>"
         figure.data[-1].update(hovertext=told, legendgroup=str(int(head)))
-    for x, side in ((-0.02, "middle left"), (1.02, "middle right")):
+    for x, side in ((0, "middle left"), (1, "middle right")):
         figure.add_trace(_column(x, side, labels, [token in chosen[:1] for token in tokens], lines, tokens, x > 0.5))
     longest = max((len(names[token]) for token in tokens), default=0)
     room = round(CHARACTER_WIDTH * longest) + 24
+    above = 16 + 19 * -(-len(heads) // 2)  # the legend has two heads a row
     legend = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": 1, "yanchor": "bottom", "itemsizing": "trace"}
     return figure.update_layout(
         xaxis=axis(range=[0, 1], showticklabels=False),
         yaxis=axis(range=[max(1, len(tokens)) - 0.5, -0.5], showticklabels=False),
-        margin={"l": room, "r": room, "t": 40, "b": 10},
+        margin={"l": room, "r": room, "t": above, "b": 10},
         showlegend=True,
         legend=legend,
         width=2 * room + BETWEEN,
-        height=50 + max(8, len(tokens)) * ROW,
+        height=above + 10 + max(8, len(tokens)) * ROW,
     )
 
 
@@ -142,11 +143,11 @@ def _curve(rows: tuple[int, int], weight: float, width: float, head: tuple[int, 
     """One line, level where it begins and where it ends."""
     query, key = rows
     colour, dash = head_style(head[0])
-    along = np.linspace(0, 1, POINTS)
+    along = np.linspace(0, 1, POINTS)  # of the way between the columns, which end a little before the labels
     down = query + (key - query) * along**2 * (3 - 2 * along)
     look = {"color": colour, "dash": dash, "width": width}
     hover = {"hovertemplate": "%{hovertext}<extra></extra>", "showlegend": False}
-    return go.Scatter(x=along, y=down, mode="lines", line=look, opacity=line_opacity(weight), **hover)
+    return go.Scatter(x=0.02 + 0.96 * along, y=down, mode="lines", line=look, opacity=line_opacity(weight), **hover)
 
 
 def _column(

@@ -48,8 +48,8 @@ interface Selection {
   second_run?: string | null;
   stream?: string | null;
   stamp?: string | null;
-  heads?: string | null;
-  tokens?: string | null;
+  heads: string | null;
+  tokens: string | null;
 }
 /** The value of a card's option; null where a number field is empty. */
 type OptionValue = string | number | boolean | string[] | null;

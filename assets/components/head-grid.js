@@ -8,7 +8,6 @@
   const TITLE = 130; // pixels that the grid's title takes in any case
   /** @type {HeadGrid} */ let drawn;
   let coloured = "";
-
   let size = "";
   const middleOf = (/** @type {Element} */ column) => /** @type {HTMLElement} */ (column.closest(".card-middle"));
   const resized = new ResizeObserver(() => {
@@ -86,8 +85,8 @@
   function sides(/** @type {HTMLElement} */ box, /** @type {Sizes} */ { layers, heads }) {
     const column = /** @type {HTMLElement} */ (box.closest(".heads-column"));
     if (app.narrow()) {
-      const wide = middleOf(column).clientWidth - LABELS.left - 24;
-      return Math.max(18, Math.min(44, Math.floor(wide / heads) - 1));
+      const room = middleOf(column).clientWidth - LABELS.left - 24;
+      return Math.max(18, Math.min(44, Math.floor(room / heads) - 1));
     }
     const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
     const wide = middleOf(column).clientWidth;
@@ -230,8 +229,10 @@
   function oneHead() {
     const node = app.byId("one-head-pattern");
     const { selection } = app.state;
-    if (node && selection)
-      node.title = node.textContent = ": on average " + app.headPattern(selection.layer, selection.head);
+    if (!node || !selection) return;
+    const { layer, head } = selection;
+    const alone = app.addedHeads().length ? `${layer}.${head} alone, ` : "";
+    node.title = node.textContent = `: ${alone}on average ${app.headPattern(layer, head)}`;
   }
   app.onPaint((state, what) => {
     if (what === "selection") oneHead();

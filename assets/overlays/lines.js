@@ -13,9 +13,10 @@
   const NUMBERS = 50; // pixels of the column of exact weights
   const REACH = 5; // pixels from a line within which it is pointed at
   const STEPS = 24; // places of a line that are compared with the pointer
-  const WIDEST = 13; // pixels of a line of weight 1 (dashboard/figures/attention_lines.py)
+  const WIDEST = { to: 13, from: 13, all: 6 }; // pixels of a line of weight 1 (dashboard/figures/attention_lines.py)
 
-  const width = (/** @type {number} */ weight) => Math.max(1, WIDEST * weight);
+  const width = (/** @type {LinesTold} */ { direction }, /** @type {number} */ weight) =>
+    Math.max(1, WIDEST[direction] * weight);
   const opacity = (/** @type {number} */ weight) => 0.4 + 0.55 * Math.min(1, weight);
   const nameOf = (/** @type {number[]} */ [layer, head]) => `${layer}.${head}`;
 
@@ -87,7 +88,7 @@
       const strength = opacity(weight) * (touched ? 1 : 0.2);
       const look = {
         class: `weight-line line-of-${head % 3}`,
-        "stroke-width": width(weight),
+        "stroke-width": width(told, weight),
         "stroke-opacity": strength,
       };
       const node = app.svg("path", { d: path, ...look }, svg);
@@ -258,7 +259,7 @@
     let [best, away] = [/** @type {LineDrawn | null} */ (null), Infinity];
     for (const line of told.drawn) {
       const far = Math.min(...curve(plan, line).places.map((place) => Math.hypot(place[0] - x, place[1] - y)));
-      const beyond = Math.max(0, far - width(line[3]) / 2);
+      const beyond = Math.max(0, far - width(told, line[3]) / 2);
       if (beyond <= away) [best, away] = [line, beyond];
     }
     if (!best || away > REACH + (right - left) / STEPS / 4) return null;

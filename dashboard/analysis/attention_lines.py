@@ -25,7 +25,8 @@ class Lines:
     Attributes:
         head: (line,) int, index of the head. query, key: (line,) int, positions. weight: (line,) float32.
         possible: how many lines the masks allow in this direction. left_out: how many of them are not among these
-            lines; left_weight: the sum of their weights. lost: weights that are not finite, which are in neither.
+            lines; crowded: how many of those have the weight, but no room; left_weight: the sum of the weights left
+            out. lost: weights that are not finite, which are in neither.
         readable: (token,) bool, which tokens a chosen token may attend to, or be attended to by, in one of the heads;
             all if there is no chosen token.
     """
@@ -36,6 +37,7 @@ class Lines:
     weight: np.ndarray
     possible: int
     left_out: int
+    crowded: int
     left_weight: float
     lost: int
     readable: np.ndarray
@@ -55,7 +57,7 @@ def strongest_lines(
             pair.
     """
     kept: list[np.ndarray] = []  # (4, line) float64: head, query, key, weight
-    possible, lost, total = 0, 0, 0.0
+    possible, lost, strong, total = 0, 0, 0, 0.0
     readable = np.full(max(shape), direction == "all")
     for head, first, weights, allowed in _blocks(rows, heads, shape, tokens, direction):
         columns = np.array(tokens) if direction == "from" else np.arange(shape[1])
@@ -68,6 +70,7 @@ def strongest_lines(
         elif direction == "from":
             readable[first : first + len(weights)] |= allowed.any(axis=1)
         at = np.nonzero(finite & (weights >= least))
+        strong += len(at[0])
         kept.append(np.stack([np.full(len(at[0]), head), first + at[0], columns[at[1]], weights[at]]))
         if sum(found.shape[1] for found in kept) > 8 * MOST_LINES:
             kept = [_strongest(np.concatenate(kept, axis=1))]
@@ -77,7 +80,8 @@ def strongest_lines(
     whole = possible - lost
     head_of, query, key = found[:3].astype(int)
     left_out = whole - len(weight)
-    return Lines(head_of, query, key, weight, possible, left_out, left if left_out else 0.0, lost, readable)
+    crowded = strong - len(weight)
+    return Lines(head_of, query, key, weight, possible, left_out, crowded, left if left_out else 0.0, lost, readable)
 
 
 def _blocks(
@@ -132,5 +136,6 @@ def between(lines: Lines, tokens: Sequence[int]) -> Lines:
         lines,
         **{name: getattr(lines, name)[inside] for name in ("head", "query", "key", "weight")},
         left_out=lines.left_out + len(gone),
+        crowded=lines.crowded + len(gone),
         left_weight=lines.left_weight + float(gone.sum(dtype=np.float64)),
     )

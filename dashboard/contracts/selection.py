@@ -18,7 +18,8 @@ from dashboard.errors import BadSelectionError, ReplacedRunError
 
 Bound = Literal["token", "layer", "head"]
 LONGEST_STAMP = 64  # characters
-MOST_HEADS, MOST_TOKENS = 8, 20  # that may be added to the selected ones
+MOST_HEADS = 8  # that may be added to the selected one
+MOST_TOKENS = 20  # likewise
 REPLACED = "This run was computed again. Reload the page to see the new one."
 
 

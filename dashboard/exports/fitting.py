@@ -126,8 +126,8 @@ def _resized(figure: go.Figure, old: tuple[float, float], width: int) -> tuple[f
     elif _is_cells(figure):
         across, down = _cells(figure, old, room)
         margin.r = width - margin.l - across
-    elif any(trace.type == "bar" for trace in figure.data):
-        across = room
+    elif any(trace.type == "bar" for trace in figure.data) or layout.yaxis.showticklabels is False:
+        across = room  # rows with labels of their own keep their height
     else:
         across, down = room, max(LEAST_HEIGHT, min(down, ASPECT * room))
     layout.update(width=width, height=margin.t + down + margin.b)

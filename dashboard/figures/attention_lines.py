@@ -11,7 +11,6 @@ import plotly.graph_objects as go
 from dashboard.analysis.attention_lines import (
     DIRECTIONS,
     LEAST,
-    MOST_LINES,
     Direction,
     Lines,
     between,
@@ -37,7 +36,7 @@ DASHES = (
     "9px,4px,2px,4px",
     "3px,6px",
 )
-WIDEST = 13  # pixels of a line of weight 1
+WIDEST = {"to": 13, "from": 13, "all": 6}  # pixels of a line of weight 1
 ROW = 17  # pixels between two tokens of a standalone figure
 POINTS = 25  # of a curve
 Place = tuple[int, int]  # layer, head
@@ -49,9 +48,9 @@ def head_style(index: int) -> tuple[str, str]:
     return COLOURS.lines[index % len(COLOURS.lines)], DASHES[index % len(DASHES)]
 
 
-def line_width(weight: float) -> float:
+def line_width(weight: float, direction: str) -> float:
     """Pixels of a line (the same in assets/overlays/lines.js)."""
-    return max(1.0, WIDEST * weight)
+    return max(1.0, WIDEST[direction] * weight)
 
 
 def line_opacity(weight: float) -> float:
@@ -96,7 +95,12 @@ def page_lines(
 
 
 def lines_figure(
-    lines: Lines, tokens: Sequence[int], names: Sequence[str], heads: Sequence[tuple[int, str]], chosen: Sequence[int]
+    lines: Lines,
+    tokens: Sequence[int],
+    names: Sequence[str],
+    heads: Sequence[tuple[int, str]],
+    chosen: Sequence[int],
+    direction: str,
 ) -> go.Figure:
     """The two columns as a standalone figure, with exact weights on hover.
 
@@ -114,33 +118,36 @@ def lines_figure(
             x=[None], y=[None], mode="lines", name=name, line=look, legendgroup=str(index), showlegend=True
         )
     for head, query, key, weight in zip(lines.head, lines.query, lines.key, lines.weight.tolist(), strict=True):
-        figure.add_trace(_curve(rows[int(query)], rows[int(key)], float(weight), heads[int(head)]))
+        ends, width = (rows[int(query)], rows[int(key)]), line_width(weight, direction)
+        figure.add_trace(_curve(ends, weight, width, heads[int(head)]))
         told = f"{escape(names[query])} attends to {escape(names[key])}<br>{heads[int(head)][1]}: <b>{weight:.6g}</b>"
         figure.data[-1].update(hovertext=told, legendgroup=str(int(head)))
-    for x, side in ((-0.02, "middle left"), (1.02, "middle right")):
+    for x, side in ((0, "middle left"), (1, "middle right")):
         figure.add_trace(_column(x, side, labels, [token in chosen[:1] for token in tokens], lines, tokens, x > 0.5))
     longest = max((len(names[token]) for token in tokens), default=0)
     room = round(CHARACTER_WIDTH * longest) + 24
+    above = 16 + 19 * -(-len(heads) // 2)  # the legend has two heads a row
     legend = {"orientation": "h", "x": 0.5, "xanchor": "center", "y": 1, "yanchor": "bottom", "itemsizing": "trace"}
     return figure.update_layout(
         xaxis=axis(range=[0, 1], showticklabels=False),
         yaxis=axis(range=[max(1, len(tokens)) - 0.5, -0.5], showticklabels=False),
-        margin={"l": room, "r": room, "t": 40, "b": 10},
+        margin={"l": room, "r": room, "t": above, "b": 10},
         showlegend=True,
         legend=legend,
         width=2 * room + BETWEEN,
-        height=50 + max(8, len(tokens)) * ROW,
+        height=above + 10 + max(8, len(tokens)) * ROW,
     )
 
 
-def _curve(query: int, key: int, weight: float, head: tuple[int, str]) -> go.Scatter:
+def _curve(rows: tuple[int, int], weight: float, width: float, head: tuple[int, str]) -> go.Scatter:
     """One line, level where it begins and where it ends."""
+    query, key = rows
     colour, dash = head_style(head[0])
-    along = np.linspace(0, 1, POINTS)
+    along = np.linspace(0, 1, POINTS)  # of the way between the columns, which end a little before the labels
     down = query + (key - query) * along**2 * (3 - 2 * along)
-    look = {"color": colour, "dash": dash, "width": line_width(weight)}
+    look = {"color": colour, "dash": dash, "width": width}
     hover = {"hovertemplate": "%{hovertext}<extra></extra>", "showlegend": False}
-    return go.Scatter(x=along, y=down, mode="lines", line=look, opacity=line_opacity(weight), **hover)
+    return go.Scatter(x=0.02 + 0.96 * along, y=down, mode="lines", line=look, opacity=line_opacity(weight), **hover)
 
 
 def _column(
@@ -214,7 +221,7 @@ def plot_attention_lines(
     lines = between(every, shown)
     names = axis_names(labels_of(list(tokens)))
     named = [(index, f"layer {layer}, head {head}") for index, (layer, head) in enumerate(places)]
-    figure = lines_figure(lines, shown, names, named, (token,) if direction != "all" else ())
+    figure = lines_figure(lines, shown, names, named, (token,) if direction != "all" else (), direction)
     return in_theme(_titled(figure, names[token], direction, least, lines, len(shown), count), LIGHT)
 
 
@@ -259,12 +266,21 @@ def _titled(
     )
 
 
+def why_left_out(lines: Lines, least: float) -> str:
+    """Why lines are left out, for a sentence: "weight below 0.02", or how many for which reason."""
+    weak = lines.left_out - lines.crowded
+    if not lines.crowded:
+        return f"weight below {least:g}"
+    room = f"{lines.crowded:,} for lack of room"
+    return f"{weak:,} of weight below {least:g}, {room}" if weak else room
+
+
 def _said(least: float, lines: Lines, shown: int, count: int) -> Iterator[str]:
     """What was left out."""
     if lines.left_out:
         whole = lines.possible - lines.lost
-        why = f"below {least:g}" + (", or no room" if len(lines) == MOST_LINES or shown < count else "")
-        yield f"{lines.left_out:,} of {whole:,} weights left out ({why}): sum {lines.left_weight:.3f}"
+        why = why_left_out(lines, least)
+        yield f"{lines.left_out:,} of {whole:,} weights left out ({why}): sum {lines.left_weight:,.3f}"
     if shown < count:
         yield f"{shown} of {count:,} tokens shown"
     if lines.lost:

@@ -33,6 +33,7 @@ FIGURES = {  # cells that end with a figure → the kinds of its traces
     "hidden-3d": "scatter3d",
     "plain-heads": "scatter",
     "plain-heatmap": "heatmap",
+    "plain-lines": "scatter",
     "plain-pca": "scatter",
     "plain-probabilities": "bar",
     "plain-lens": "heatmap",

@@ -60,7 +60,7 @@ def test_plain_outputs_are_drawn(name: str) -> None:
         [max(1.0, 13 * weight) for weight in sorted(weights[weights >= 0.1].tolist())]
     )
     left = weights[(weights < 0.1) & allowed]
-    assert f"{len(left)} of {int(allowed.sum())} weights left out (below 0.1): sum {left.sum():.3f}" in str(
+    assert f"{len(left)} of {int(allowed.sum())} weights left out (weight below 0.1): sum {left.sum():.3f}" in str(
         figure.layout.title.text
     )
     assert "var(--" not in figure.to_json()

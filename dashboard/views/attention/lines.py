@@ -12,7 +12,6 @@ from dash import html
 
 from dashboard.analysis.attention_lines import (
     LEAST,
-    MOST_LINES,
     Lines,
     between,
     strongest_lines,
@@ -23,7 +22,7 @@ from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.figures.attention_lines import lines_figure, page_lines
+from dashboard.figures.attention_lines import lines_figure, page_lines, why_left_out
 from dashboard.figures.spec import Spec
 from dashboard.figures.tokens import axis_names, run_labels
 from dashboard.views.controls import Choice, Number, Text
@@ -44,7 +43,7 @@ DIRECTION = Choice(
 )
 WEAKEST = Number("least", "Weakest line drawn (weight)", 0, 1, LEAST, 0.005)
 OFF = Text("off", "Heads not drawn", help="As layer.head, for example 10.8, 3.1; the legend switches them, too.")
-NAMED = 3  # weights of each head in the footer
+FEW, NAMED = 3, 3  # up to so many heads, so many weights of each in the footer; of more heads only the largest
 
 Place = tuple[int, int]
 
@@ -100,7 +99,7 @@ def export(context: Context) -> go.Figure | None:
     heads = context.selection.all_heads
     named_heads = [(index, f"layer {heads[index][0]}, head {heads[index][1]}") for index in _on(context)]
     names = axis_names(run_labels(context.stream))
-    return lines_figure(lines, shown, names, named_heads, _chosen(context))
+    return lines_figure(lines, shown, names, named_heads, _chosen(context), context.options["direction"])
 
 
 def _head(place: Place) -> str:
@@ -143,13 +142,15 @@ def _title(context: Context) -> list[Any]:
 def _footer(context: Context, lines: Lines, shown: tuple[int, ...]) -> list[Any]:
     """Each head's largest weights, and what is left out."""
     parts: list[Any] = []
+    few = len(_on(context)) <= FEW
     for index, style in enumerate(_on(context)):
-        mine = np.flatnonzero(lines.head == index)[::-1][:NAMED]
+        mine = np.flatnonzero(lines.head == index)[::-1][: NAMED if few else 1]
         parts.append(html.Span(_head(context.selection.all_heads[style]), className="lead-in"))
         if not len(mine):
             parts.append(html.Span("no line", className="number"))
         parts += [_pair(context, lines, int(line)) for line in mine]
-        parts.append(html.Span(className="line-end"))
+        parts += [html.Span(className="line-end")] if few else []
+    parts += [] if few else [html.Span(className="line-end")]
     return [*parts, *(html.Span(said, className="aside") for said in _left_out(context, lines, shown))]
 
 
@@ -182,15 +183,13 @@ def _left_out(context: Context, lines: Lines, shown: tuple[int, ...]) -> Iterato
     least, count = context.options["least"], max(context.attention.shape)
     whole = lines.possible - lines.lost
     if lines.left_out:
-        why = f"weight below {least:g}"
-        if len(lines) == MOST_LINES or len(shown) < count:
-            why += ", or no room"
-        yield f"Left out: {lines.left_out:,} of {whole:,} lines ({why}), sum of their weights {lines.left_weight:.3f}"
+        why, total = why_left_out(lines, least), f"{lines.left_weight:,.3f}"
+        yield f"Left out: {lines.left_out:,} of {whole:,} lines ({why}), sum of their weights {total}"
     elif whole:
         yield f"All {whole:,} lines are drawn" if whole > 1 else "The only line is drawn"
     if len(shown) < count:
-        who = "the selected ones, their neighbours, and ends of the strongest lines"
-        yield f"{len(shown)} of {count:,} tokens shown: {who}"
+        who = "the selected ones, their neighbours, ends of the strongest lines"
+        yield f"{len(shown)} of {count:,} tokens shown ({who})"
     if lines.lost:
         yield f"{lines.lost:,} weights are not finite, and have no line"
 

@@ -67,7 +67,7 @@ def test_no_more_lines_than_there_is_room_for_and_the_strongest_stay() -> None:
     weights = rng.dirichlet(np.ones(60), size=60).astype(np.float32)
     found = lines([weights, weights], (0,), "all", least=0, causal=False)
     assert len(found) == MOST_LINES
-    assert found.left_out == 2 * 3600 - MOST_LINES
+    assert found.left_out == found.crowded == 2 * 3600 - MOST_LINES
     assert found.weight.tolist() == sorted(np.concatenate([weights, weights]).ravel().tolist())[-MOST_LINES:]
     assert found.left_weight == pytest.approx(120 - float(found.weight.sum(dtype=float)), abs=1e-4)
 
@@ -82,7 +82,7 @@ def test_a_long_text_shows_the_token_its_neighbours_and_the_ends_of_the_stronges
     few = tokens_shown(found, 1000, (500,), most=4)
     assert few == (3, 499, 500, 501) or few == (499, 500, 501, 900)
     left = between(found, few)
-    assert (len(left), left.left_out) == (1, found.left_out + 2)
+    assert (len(left), left.left_out, left.crowded, found.crowded) == (1, found.left_out + 2, 2, 0)
     assert left.left_weight == pytest.approx(found.left_weight + 0.4, abs=1e-5)
     assert tokens_shown(found, 30, (5,)) == tuple(range(30))
     assert tokens_shown(found, 1000, (0, 999))[:3] == (0, 1, 3)

@@ -7,27 +7,12 @@ bias of the output projection belongs to no key and is in neither.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
+from dashboard.contracts.passed_on import PassedOn
 from dashboard.contracts.streams import Attention
 
 BLOCK = 2**20  # weights of all heads that are held at once
-
-
-@dataclass(frozen=True)
-class PassedOn:
-    """What the tokens of a text pass on in every layer.
-
-    Attributes:
-        norms: (layer, head, token) float32, ‖f(x)‖; NaN in a layer whose output projection is not known.
-        grams: per layer (token, pair) float32, the inner products f_h(x)·f_g(x) of the pairs of heads (0, 0),
-            (0, 1), …, (1, 1), …; None in a layer without them.
-    """
-
-    norms: np.ndarray
-    grams: tuple[np.ndarray | None, ...]
 
 
 def pairs_of_heads(heads: int) -> tuple[np.ndarray, np.ndarray]:

@@ -86,7 +86,7 @@ def value_norms(
 def _projecting(base: nn.Module, values: _Values, gram: bool) -> Iterator[None]:
     """Let `values` compute a layer's norms when the module that reads attention's output has been called."""
 
-    def hook(module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
+    def hook(module: nn.Linear | Conv1D, args: tuple[Any, ...], output: Any) -> None:
         attended, value = values.output, values.value
         if attended is None or value is None or not args or not isinstance(args[0], torch.Tensor):
             return
@@ -105,13 +105,13 @@ def _projecting(base: nn.Module, values: _Values, gram: bool) -> Iterator[None]:
         yield
 
 
-def _weight(module: nn.Module) -> torch.Tensor:
+def _weight(module: nn.Linear | Conv1D) -> torch.Tensor:
     """(in, out) float32."""
-    weight = module.weight.detach().float()
+    weight: torch.Tensor = module.weight.detach().float()
     return weight if isinstance(module, Conv1D) else weight.T
 
 
-def _is_linear(module: nn.Module, weight: torch.Tensor, states: torch.Tensor, output: Any) -> bool:
+def _is_linear(module: nn.Linear | Conv1D, weight: torch.Tensor, states: torch.Tensor, output: Any) -> bool:
     """Whether a module's output is its input times these weights, plus its bias: tried on the last token."""
     if not isinstance(output, torch.Tensor) or output.shape[-1] != weight.shape[1]:
         return False

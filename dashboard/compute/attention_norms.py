@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dashboard.analysis.attention_norms import PassedOn
 from dashboard.compute.declaration import Computed, Kind, Parameters
 from dashboard.contracts.derived import Derived
 from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.passed_on import PassedOn
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import MissingArrayError
 
@@ -23,14 +23,16 @@ if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
 
 NAME = "attention-norms"
-MOST_BYTES = 128 * 2**20  # of the inner products between heads, above which they are left out
+MOST_BYTES = 128_000_000  # of the inner products between heads, above which they are left out
 
 
 def check(run: ModelRun, _parameters: Parameters) -> None:
     """Raise `MissingArrayError` if the model computes its attention by itself, so that its values are not known."""
     attention = run.attention_of()
     if len(run.streams) > 1:
-        raise MissingArrayError(f"{run.model.title} reads two streams of tokens; norms are known for models with one.")
+        raise MissingArrayError(
+            f"{run.model.title} reads two streams of tokens, so it has no norms here. Choose a model with one."
+        )
     if any(attention.recipe(layer).stored is not None for layer in range(attention.layers)):
         raise MissingArrayError(
             f"{run.model.title} has its own attention code, so its values and its output projection are not known. "

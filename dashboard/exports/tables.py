@@ -94,7 +94,7 @@ SEGMENT_OF = {"Position": "Segment", "Query": "Query segment", "Key": "Key segme
 TEXT_COLUMNS = (  # headings of columns that hold text, in every file
     *("Text", "Second text", "Run", "Token", "Label", "Likeliest", "Likeliest's label", "Notes"),
     *("Query token", "Key token", "Query label", "Key label", "Place", "Came next", "Stands there"),
-    *("Pattern", "Class", "Drawn"),
+    *("Pattern", "Class", "Drawn", "Dimension or term"),
 )
 
 

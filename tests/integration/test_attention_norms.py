@@ -11,10 +11,11 @@ import torch
 from torch import nn
 
 from dashboard import derive
-from dashboard.analysis.attention_norms import PassedOn, head_norms, layer_norms
+from dashboard.analysis.attention_norms import head_norms, layer_norms
 from dashboard.capture.capture import capture_run
 from dashboard.capture.loader import LoadedModel, wrap_model
 from dashboard.capture.tokens import tokenize
+from dashboard.contracts.passed_on import PassedOn
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import MissingArrayError
 from tests.support.bundled_models import bundled_model

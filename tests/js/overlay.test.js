@@ -45,7 +45,15 @@ const LENS = {
 
 test("every overlay has a name, paints marks, and says what is under a pointer", () => {
   const { app } = page("lens", LENS);
-  assert.deepEqual([...app.overlays.keys()].sort(), ["attention", "classes", "hidden", "lens", "path", "prediction"]);
+  assert.deepEqual([...app.overlays.keys()].sort(), [
+    "attention",
+    "classes",
+    "hidden",
+    "lens",
+    "norms",
+    "path",
+    "prediction",
+  ]);
   for (const overlay of app.overlays.values())
     assert.deepEqual([typeof overlay.draw, typeof overlay.hit], ["function", "function"]);
 });

@@ -11,11 +11,12 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.attention_norms import PassedOn, head_norms, layer_norms, mean_weights
+from dashboard.analysis.attention_norms import head_norms, layer_norms, mean_weights
 from dashboard.components.glossary import term
 from dashboard.compute import attention_norms
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.derived import DerivedRequest
+from dashboard.contracts.passed_on import PassedOn
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.errors import MissingArrayError
 from dashboard.figures.attention_norms import framed_norms, largest, page_norms
@@ -78,7 +79,7 @@ def _lacks(context: Context, passed: PassedOn) -> str:
     if np.isnan(passed.norms[layer]).all() and context.run.not_finite is None:
         return f"The output projection of layer {layer} is not known, so it has no norms. Select another layer."
     if context.options["heads"] == "all" and passed.grams[layer] is None and context.run.not_finite is None:
-        size = attention_norms.gram_bytes(context.run) / 2**20
+        size = attention_norms.gram_bytes(context.run) / 1e6
         return (
             f"The norms over all heads need {size:,.0f}\u00a0MB for a text of this length, which is more than is kept. "
             "Choose one head in Options, or run a shorter text."
@@ -289,7 +290,7 @@ VIEW = View(
     ),
     figure_reads=("run", "stream", "layer", "head"),
     reads=reads,
-    export_reads=lambda _options: ("run", "stream", "layer", "head", "token", "second"),
+    export_reads=lambda options: (*reads(options), "token", "second"),
     selects="drawn",
     draw=draw,
     text=text,

@@ -32,6 +32,7 @@ ORDER = Choice(
     ),
     help="The last needs a model with rotary position embeddings, such as Llama.",
 )
+PAIR = ("run", "stream", "token", "second")
 MISSING: Sentence = ["The frequencies of a rotary embedding are not known here, so the dimensions are not sorted."]
 
 
@@ -167,11 +168,10 @@ def table(context: Context) -> Table | None:
     total = terms.dot
     for name, amount in terms.others():
         total += amount
-        rows.append((name, None, None, _cell(amount), _cell(total), None))
-    rows += [("Score", None, None, None, _cell(terms.score), None)]
-    rows += [("Weight after the softmax", None, None, None, _cell(terms.weight), None)]
-    if terms.sink is not None:
-        rows.append(("Share of the attention sink", None, None, None, _cell(terms.sink), None))
+        rows.append((name, None, None, _cell(amount, context.whole), _cell(total, context.whole), None))
+    ends = [("Score", terms.score), ("Weight after the softmax", terms.weight)]
+    ends += [] if terms.sink is None else [("Share of the attention sink", terms.sink)]
+    rows += [(name, None, None, None, _cell(value, context.whole), None) for name, value in ends]
     selection = context.selection
     where = f"Layer {selection.layer}, head {selection.head}: token {selection.token} asks, token {shown.key} answers"
     names = ("Dimension or term", "Query", "Key", "Adds", "Result so far")
@@ -189,10 +189,11 @@ def _wavelength(group: Group) -> Cell:
     return group.wavelength if group.wavelength is not None and math.isfinite(group.wavelength) else None
 
 
-def _cell(value: float) -> Cell:
+def _cell(value: float, whole: bool) -> Cell:
+    """A number; −∞ as a person reads it, or as a number in a file."""
     if math.isnan(value):
         return None
-    return value if math.isfinite(value) else number(value)
+    return value if whole or math.isfinite(value) else number(value)
 
 
 VIEW = View(
@@ -205,7 +206,7 @@ VIEW = View(
         "Run a text to see which dimensions make a score.",
         "One bar for each dimension of query times key, for the selected and the second token.",
     ),
-    figure_reads=("run", "stream", "token", "second", "layer", "head"),
+    figure_reads=(*PAIR, "layer", "head"),
     selects_nothing="A bar is a dimension of query and key, not a token, a layer or a head.",
     draw=draw,
     text=text,

@@ -13,9 +13,10 @@
     const found = app.headScores();
     const index = found ? found.columns.findIndex(({ colour }) => colour === name) : -1;
     if (!found || index < 0 || !app.state.info) return [];
-    const { name: heading, digits } = found.columns[index];
+    const { name: heading, digits, colour } = found.columns[index];
+    const of = colour.startsWith("probe-") ? ", random tokens" : "";
     const value = /** @type {number | null} */ (found.rows[layer * app.state.info.heads + head][3 + index]);
-    return [`${heading}: ${value === null ? "–" : value.toFixed(digits)}`];
+    return [`${heading}${of}: ${value === null ? "–" : value.toFixed(digits)}`];
   }
 
   document.addEventListener("mouseover", async (event) => {

@@ -52,17 +52,32 @@
     Math.max(42, Math.max(...heading.split(" ").map((word) => word.length)) * 6 + 12);
   const [PATTERN, TIGHT] = [124, 90]; // pixels of the second column, and its least
   const FIXED = 44; // and of the first
+  let laid = ""; // for which width the columns are
   const AROUND = 64; // gaps and a scroll bar
   const sum = (/** @type {Score[]} */ columns, /** @type {"name" | "short"} */ by) =>
     columns.reduce((all, one) => all + widthOf(one[by]), FIXED + PATTERN);
   const listed = (/** @type {HeadScores} */ { columns }) => columns.filter((one) => one.listed);
   /** Pixels that the table needs beside the grid, so that it need not be scrolled sideways. */
   app.headsTable = () => (shown ? sum(listed(shown), "short") + AROUND : 524);
+  /** @returns {{ by: "name" | "short"; fits: boolean }} whether long headings fit, and whole patterns */
+  function widths(/** @type {HeadScores} */ found) {
+    const wide = app.byId(ID).clientWidth - AROUND / 4;
+    const fits = (/** @type {"name" | "short"} */ by) => sum(listed(found), by) <= wide;
+    return { by: fits("name") ? "name" : "short", fits: fits("short") };
+  }
+  /* another width, another choice of headings; the selected row stays in view */
+  function resized() {
+    const found = app.headScores();
+    if (!found) return;
+    const { by, fits } = widths(found);
+    if (laid !== `${by} ${fits}`) filled = "";
+    fill();
+    mark();
+  }
   function columnsOf(/** @type {HeadScores} */ found) {
     const right = { cellClass: "ag-right-aligned-cell", headerClass: "ag-right-aligned-header" };
-    const wide = app.byId(ID).clientWidth - AROUND / 4;
-    const by = sum(listed(found), "name") <= wide ? "name" : "short";
-    const fits = sum(listed(found), "short") <= wide;
+    const { by, fits } = widths(found);
+    laid = `${by} ${fits}`;
     return [
       {
         colId: "head",
@@ -217,7 +232,7 @@
     const choose = (/** @type {GridRow} */ { layer, head, index }) => {
       if (index >= 0) app.propose({ layer, head }, "heads");
     };
-    api.addEventListener("gridSizeChanged", mark);
+    api.addEventListener("gridSizeChanged", resized);
     api.addEventListener("rowClicked", ({ data }) => choose(data));
     api.addEventListener("cellKeyDown", ({ event, data }) => {
       if (event.key === "Enter") choose(data);

@@ -15,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
 from dashboard.contracts.attention_recipe import MaskKind, ScoreRecipe
@@ -22,10 +23,13 @@ from dashboard.contracts.repeats import Repeats
 from dashboard.contracts.streams import THUMBNAIL
 
 TILE_FLOATS = 131_072  # of one tile's scores per core; with its weights that is 1 MiB, a common level-2 cache
+FEW_PAIRS = 16  # pairs of tokens are few if they are at most this part of a tile
 FEW_BINS = 4  # a tile that touches at most this many thumbnail bins pools them one by one
 FORBIDDEN = torch.finfo(torch.float32).min / 2  # finite, so that a forbidden weight times its score is 0 and not NaN
 ROWS = ("previous", "next", "self", "first", "top_score", "top_weight", "dot", "mass", "duplicate", "induction")
 PREVIOUS, NEXT, SELF, FIRST, TOP_SCORE, TOP_WEIGHT, DOT, MASS, DUPLICATE, INDUCTION = range(len(ROWS))
+
+Pairs = torch.Tensor | tuple[torch.Tensor, torch.Tensor]  # (row, column) bool of a tile, or the indices of both
 
 
 @dataclass(frozen=True)
@@ -186,6 +190,8 @@ class TiledAttention:
     def __init__(self, device: torch.device, repeats: Repeats | None = None) -> None:
         self._device = device
         self._repeats = repeats
+        # by tile and mask, for all layers: which pairs count as duplicates, and which as induction
+        self._counting: dict[tuple[int, int, int, int, MaskKind], list[Pairs | None]] = {}
         self._floats = TILE_FLOATS * (torch.get_num_threads() if device.type == "cpu" else 64)
         self._scores = torch.empty(0, device=device)
         self._weights = torch.empty(0, device=device)
@@ -319,11 +325,23 @@ class TiledAttention:
         """Store the weight that the rows of one tile give to tokens like their own and to what followed these."""
         if self._repeats is None:
             return
-        rows, columns = range(tile.start, tile.stop), range(tile.left, tile.right)
-        for row, where in zip((DUPLICATE, INDUCTION), self._repeats.within(rows, columns, mask), strict=True):
-            if where is not None:
-                found = torch.from_numpy(where).to(weights)
-                raw.rows[row][:, tile.rows] = torch.einsum("hqk,qk->hq", weights, found)
+        place = (tile.start, tile.stop, tile.left, tile.right, mask)
+        if place not in self._counting:
+            found = self._repeats.within(range(*place[:2]), range(*place[2:4]), mask)
+            self._counting[place] = [None if where is None else self._pairs(where) for where in found]
+        for row, pairs in zip((DUPLICATE, INDUCTION), self._counting[place], strict=True):
+            target = raw.rows[row][:, tile.rows]
+            if isinstance(pairs, tuple):
+                target.index_add_(1, pairs[0], weights[:, pairs[0], pairs[1]])
+            elif pairs is not None:
+                target.copy_((weights * pairs).sum(dim=-1))
+
+    def _pairs(self, where: np.ndarray) -> Pairs:
+        """Which (row, column) of a tile count: the indices if they are few, otherwise a mask."""
+        if where.sum() > where.size // FEW_PAIRS:
+            return torch.from_numpy(where).to(self._device)
+        row, column = (torch.from_numpy(index).to(self._device) for index in np.nonzero(where))
+        return row, column
 
 
 def _empty(new: Callable[..., torch.Tensor], heads: int, tokens: int, recipe: ScoreRecipe) -> RawStatistics:

@@ -19,6 +19,7 @@ from dashboard.contracts.classes import ENDS, ClassHead
 from dashboard.contracts.finite import NotFinite
 from dashboard.contracts.model_info import ModelInfo
 from dashboard.contracts.prediction import texts_of
+from dashboard.contracts.repeats import KINDS
 from dashboard.contracts.request import LONGEST_NAME, MOST_CANDIDATES
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import THUMBNAIL, Attention, Stream
@@ -26,7 +27,8 @@ from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import RunShapeError
 
 MOST_HEADS = 20_000  # layers × heads; the largest models have some 16,000
-SCORES = ("previous", "next", "self", "first", "entropy", "entropy_share", "distance")
+SCORES = ("previous", "next", "self", "first", "entropy", "entropy_share", "distance", *KINDS)
+SHARES = ("previous", "next", "self", *KINDS)  # of the weight beyond the first token
 WORDS = (
     "fingerprint",
     "version",
@@ -171,6 +173,8 @@ def _of_attention(attention: Attention, run: ModelRun) -> Iterator[tuple[str, Ex
             yield f"{start}/{recipe.sinks}", ("f4", (heads,))
     for name in SCORES:
         yield f"{start}/scores/{name}", ("f4", per_head)
+    for name in SHARES:
+        yield f"{start}/beyond_first/{name}", ("f4", per_head)
     yield f"{start}/received", ("f4", (*per_head, answers))
     rows, columns = (min(count, THUMBNAIL) for count in (queries, answers))
     yield f"{start}/thumbnails", ("u1", (*per_head, rows, columns))

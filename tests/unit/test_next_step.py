@@ -49,6 +49,7 @@ SAID_ELSEWHERE = {
     "capture/loader.py: beside": "beside_weights of catalog/adapters.py, which is checked below",
     "catalog/adapter_card.py: error.clause": "of catalog/adapters.py and catalog/base_models.py; checked below",
     "capture/adapter_weights.py: error.clause": "the same",
+    "capture/head_probe.py: known.refusal": "as in capture/capture.py",
     "capture/capture.py: known.refusal": "_own_attention of capture/model_probe.py; both of its sentences end alike",
     "jobs/manager.py: "
     "bytes.fromhex(job.removeprefix(UNTAKEN)).decode()": "another error of this list, from another process",

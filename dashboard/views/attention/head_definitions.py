@@ -73,5 +73,5 @@ def definitions() -> html.Details:
         html.P([html.B(name), f" ({SHORT[score]}) " if SHORT[score] != name else " ", text, html.Small(f" {source}")])
         for score, (name, text, source) in DEFINITIONS.items()
     ]
-    text = html.Div([*rows, html.P(RULE), html.P(PROBE)], className="menu about-text", tabIndex=0, role="note")
+    text = html.Div([*rows, html.P(RULE), html.P(PROBE)], className="menu definitions-text", tabIndex=0, role="note")
     return html.Details([html.Summary("Definitions"), text], className="menu-box score-definitions")

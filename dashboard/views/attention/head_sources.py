@@ -144,6 +144,12 @@ def shown(context: Context) -> Scores | None:
     return of_probe(context) if shows_probe(context) and context.options[SOURCE.name] == PROBE else of_text(context)
 
 
+def require(context: Context, table: Scores, sort: str) -> None:
+    """Raise `MissingArrayError` if this run lacks the score that sorts the table."""
+    if table.of == TEXT and sort in HEADINGS and sort not in table.values:
+        context.attention.array("received" if sort in MARKED else f"scores/{sort}", "this score of the heads")
+
+
 def is_ready(context: Context) -> bool:
     """Whether everything that the options ask for is there."""
     return not shows_probe(context) or context.result(request(context)) is not None

@@ -34,6 +34,7 @@ from dashboard.views.attention.head_sources import (
     coloured,
     is_ready,
     needs,
+    require,
     shown,
     uses,
     waiting,
@@ -119,6 +120,7 @@ def text(context: Context) -> Words:
     place = f"{selection.layer}.{selection.head}"
     if sort == "head":
         return Words(title, caption, [_number("selected", place)])
+    require(context, table, sort)
     if not table.has(sort):
         return Words(title, caption, [_number("selected", place), html.Span(_none_of(table, sort))])
     values = table.values[sort]
@@ -141,15 +143,19 @@ def _all_of(attention: Attention) -> str:
 
 def _none_of(table: Scores, sort: str) -> str:
     """Why no head has a score."""
-    causal = any(recipe.mask == "causal" for recipe in table.recipes)
-    if sort == "induction" and not causal:
+    if not all(math.isnan(chance[sort]) for chance in table.chances.values()):
+        return "The scores of all heads are not finite."
+    if sort == "induction" and not any(recipe.mask == "causal" for recipe in table.recipes):
         return "Induction needs causal attention; this model attends in both directions."
     if table.of == PROBE:
         return "Random tokens have no such score."
-    reasons = {"separator": "This text has no separators.", "punctuation": "This text has no punctuation."}
-    if sort in ("duplicate", "induction") and sort in table.values:
-        return "No token of this text comes again." if sort == "duplicate" else "Nothing follows a repeated token here."
-    return reasons.get(sort, "This run does not hold this score.")
+    reasons = {
+        "separator": "This text has no separators.",
+        "punctuation": "This text has no punctuation.",
+        "duplicate": "No token of this text comes again.",
+        "induction": "No token of this text comes again after another one.",
+    }
+    return reasons.get(sort, "This text is too short for this score.")
 
 
 def _best(sort: str, values: np.ndarray, least: bool) -> list[Any]:
@@ -227,6 +233,7 @@ def table(context: Context) -> Table | None:
     names = [name for name in COLUMNS if name in found.values]
     places = _all_heads(attention)
     if not context.whole:
+        require(context, found, sort)
         places = _sorted(places, found.values, sort, context.options["order"] == "least")
         fits = fitting(context.options["filter"])
         places = [place for place in places if fits(*place, PATTERN_NAMES[found.tags[place[0]][place[1]].pattern])]

@@ -154,7 +154,8 @@ def old_classifier() -> ModelRun:
 
 def test_a_classifier_s_run_from_before_is_to_be_computed_again_and_no_other() -> None:
     run = old_classifier()
-    assert run.outdated == ("a classifier's classes are kept",)
+    heads = "heads have scores of duplicate tokens and induction, and of what the first token leaves"
+    assert run.outdated == ("a classifier's classes are kept", heads)
     assert run.without_predictions == "Old is a classifier: it predicts classes, and no tokens."
     assert opening_tabs(all_views(), run) == {"prediction": "classes"}
     for read in (VIEW.draw, VIEW.text):
@@ -164,7 +165,7 @@ def test_a_classifier_s_run_from_before_is_to_be_computed_again_and_no_other() -
     assert describe_run(run)["classes"] is None
     for kind in ("causal", "masked", "encoder"):
         header, arrays = make_parts(kind)  # type: ignore[arg-type]
-        assert ModelRun(*upgraded({**header, "schema": 2}, arrays)).outdated == ()
+        assert ModelRun(*upgraded({**header, "schema": 2}, arrays)).outdated == (heads,)
 
 
 def test_a_classifier_of_another_kind_names_the_head_that_is_not_read() -> None:

@@ -16,6 +16,7 @@ from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys
 from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.errors import MissingArrayError
 from dashboard.views.attention.head_definitions import DEFINITIONS, HEADINGS, definitions
 from dashboard.views.attention.heads import VIEW, fitting
 from tests.support.synthetic import make_parts, make_run, make_whole_run, words_in
@@ -232,4 +233,5 @@ def test_a_run_of_an_earlier_version_has_the_scores_that_it_has() -> None:
     assert isinstance(found, dict)
     listed = [column["id"] for column in found["layout"]["meta"]["head_rows"]["columns"] if column["listed"]]
     assert listed == ["previous", "self", "first", "punctuation", "entropy", "distance"]
-    assert "does not hold this score" in words_in(VIEW.text(context(run, sort="induction")).footer)
+    with pytest.raises(MissingArrayError, match="this score of the heads"):
+        VIEW.text(context(run, sort="induction"))

@@ -68,6 +68,13 @@ ROTARY = frozenset(  # families whose rotary frequencies are kept
 )
 WAS_CLASSIFIER = "is a classifier; its classes are not shown yet. It has no token predictions."  # in older headers
 
+
+def _lacks_own_classes(header: Header) -> bool:
+    """Whether a run of an adapter has no classes, though its model is a classifier."""
+    adapter = "adapter of " in str(header.get("source") or "")
+    return adapter and header.get("without") == CLASSIFIER and not header.get("classes")
+
+
 SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("the first arrays", adds=True),
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
@@ -78,6 +85,8 @@ SCHEMAS: tuple[Schema, ...] = (  # the latest last
         lacks=lambda header: header["model"].get("family") in ROTARY,
     ),
     Schema("heads have scores of duplicate tokens and induction, and of what the first token leaves", adds=True),
+    # and a text may be a chat message, which earlier versions would take for what the model read
+    Schema("the classes of a classifier's adapter are kept", adds=True, lacks=_lacks_own_classes),
 )
 SHARED = ("given/", "masked/", "derived/", "vocabulary")  # prefixes of names without a stream
 # the name of masked predictions when they were the only derived result

@@ -8,7 +8,7 @@ from dashboard.components import ids
 from dashboard.components.markup import attributes, frozen
 
 NAME = "As a chat message"
-HELP = (
+MEANING = (
     "The model reads your text as a user’s message in its own chat template, up to where its answer begins. The "
     "template may add more, such as a system message: the tokens below show all of it."
 )
@@ -25,4 +25,4 @@ def chat_switch() -> html.Button:
 
 def chat_help() -> html.P:
     """What the switch does, while it is on."""
-    return html.P(id=ids.CHAT_HELP, className="caption chat-help", hidden=True, **frozen(HELP))
+    return html.P(id=ids.CHAT_HELP, className="caption chat-help", hidden=True, **frozen(MEANING))

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
+import transformers as hf
 from playwright.sync_api import expect
 
 from dashboard.contracts.classes import ClassHead
@@ -14,7 +16,8 @@ from dashboard.contracts.run import ModelRun
 from tests.support.person import Person
 from tests.support.server import Server
 from tests.support.synthetic import head, make_parts
-from tests.support.tiny_classifiers import classifier, save
+from tests.support.tiny_classifiers import classifier, named, save
+from tests.support.tiny_models import adapter_of, spec, tokenizer
 
 pytestmark = pytest.mark.browser
 LABELS = [0, 1, 2, 3, 2, 0]  # of each token: O B-PER I-PER B-LOC I-PER O
@@ -91,3 +94,21 @@ def test_a_classifier_that_is_run_opens_its_classes_in_one_step_and_another_mode
     person.open_tab("prediction", "classes")
     person.run("Ducks sat on the grassy bank.", "minilm-l6")
     expect(person.at("prediction-tab-prediction")).to_have_attribute("aria-selected", "true")
+
+
+@pytest.mark.fresh
+def test_a_classifiers_adapter_opens_on_its_own_classes(person: Person, server: Server) -> None:
+    """Its base predicts the next token; the head and its labels are the adapter's."""
+    (root,) = map(Path, server.settings.model_folders)
+    base, tuned = root / "adapted-base", root / "adapted-tuned"
+    hf.LlamaForCausalLM(spec("llama").config).save_pretrained(base)
+    tokenizer(False).save_pretrained(base)
+    model = hf.LlamaForSequenceClassification.from_pretrained(base, num_labels=3, pad_token_id=0)
+    adapter_of(model, tuned, "someone/adapted-base", target_modules=["q_proj"], task_type="SEQ_CLS")
+    (tuned / "config.json").write_text(json.dumps(named("calm", "cross", "kind")))
+    person.load()
+    run = person.run("w1 w2 w3", "folder:weights/adapted-tuned")
+    best = run.classes()[0]
+    assert best.label in ("calm", "cross", "kind")
+    expect(person.at("prediction-tab-classes")).to_have_attribute("aria-selected", "true")
+    expect(person.title("classes")).to_contain_text(f"Most likely: {best.label}, {100 * best.probability:.1f}")

@@ -162,3 +162,21 @@ def test_numbers_that_are_none_are_damage(store: RunStore, numbers: object) -> N
         open_run(path)
     assert not store.has(header["key"])
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "outdated"),
+    [
+        ({"source": "adapter of base", "without": "classifier"}, True),
+        ({"source": "commit 1, adapter of base, commit 2", "without": "classifier"}, True),
+        ({"source": "adapter of base", "without": "classifier", "classes": {"of": "text"}}, False),
+        ({"source": "adapter of base", "without": "embeddings"}, False),
+        ({"source": "commit 1", "without": "classifier"}, False),
+    ],
+)
+def test_only_runs_of_adapters_without_their_classes_are_computed_again(
+    changes: dict[str, Any], outdated: bool
+) -> None:
+    header, arrays = make_parts("encoder")
+    found, _arrays = upgraded({**header, "schema": 3, **changes}, arrays)
+    assert ("the classes of a classifier's adapter are kept" in found.get("outdated", ())) == outdated

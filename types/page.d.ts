@@ -100,6 +100,8 @@ interface Info {
   pictures: boolean;
   masked: boolean;
   masks: [string, number | null][];
+  /** What its text has that reading aids need: dashboard/analysis/attention_reading.py, `offered`. */
+  offers: string[];
   version: string;
   stamp: string;
   outdated: string[];
@@ -255,6 +257,7 @@ interface FigureMeta extends Meta {
   head: number;
   shape: [rows: number, columns: number];
   cells?: { shades: string }; // of a long text, whose cells the browser draws
+  reading?: ReadingMeta; // of a matrix that is not one head's, token by token
   space?: Told;
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
@@ -437,6 +440,7 @@ interface Window {
   };
   Plotly: Plotly;
   React: React;
+  ReactDOM: { createPortal(fields: unknown, box: Element): ReactNode };
   bench: object; // benchmarks/probe.js
 }
 
@@ -540,9 +544,49 @@ interface Plane {
   across(pixels: number): number;
   down(pixels: number): number;
 }
+/** Rows (0) or columns (1). */
+type Side = 0 | 1;
+/** What a figure says of its rows and columns (dashboard/views/attention/heatmap.py). */
+interface ReadingMeta {
+  rows: number[][]; // the tokens of each
+  columns: number[][];
+  names: Record<number, [label: string, marks: number]>; // of words, by their first token
+  mask: [kind: string, window: number | null];
+  asks: Address;
+  said: string;
+}
+/** What the rows and columns of a heatmap stand for (assets/overlays/reading.js). */
+interface Reading {
+  /** The row or column of a token; null if it is left out. */
+  at(of: Side, token: number): number | null;
+  tokens(of: Side, index: number): number[];
+  first(of: Side, index: number): number;
+  chosen(of: Side, index: number, ...now: (number | null)[]): number;
+  label(
+    of: Side,
+    index: number,
+    attributes: Attributes,
+    parent: Element | null,
+    most: number,
+    numbered: boolean,
+  ): SVGTextElement;
+  width(of: Side, index: number, most: number): number;
+  named(of: Side, index: number): (string | Node)[];
+  position(of: Side, index: number): string;
+  canRead(layer: number, row: number, column: number): boolean;
+  isCausal(layer: number): boolean;
+}
+/** What is under the pointer: a row, a column, and the tokens that they stand for. */
+interface Cell extends Hit {
+  row: number | null;
+  column: number | null;
+  token: number;
+  key: number | null;
+}
 /** The cells of the heatmap on the screen (assets/overlays/matrix.js). */
 interface Cells extends Plane {
   svg: SVGElement;
+  of: Reading;
   key(pixels: number): number;
   query(pixels: number): number;
   cell: number;
@@ -696,6 +740,7 @@ interface CardTabsProps {
   tabs: Tab[];
   active_tab: string;
   children: unknown;
+  options: unknown[];
   setProps(values: { active_tab: string }): void;
 }
 /** What a panel says before the first run, and what stands beside and above its figure. */
@@ -898,9 +943,10 @@ interface App {
   placer(bounds: Box): Record<"hit" | "take" | "inside", (box: Box) => boolean>;
   labelBox(point: Point, direction: number[], wide: number, gap: number): Box;
   suffixes(info: Info): string[];
+  reading(meta: FigureMeta): Reading;
   cells: { paint(graph: Graph, cells: Cells | null, shown: FigureMeta | null): number; ready(): Promise<void> };
   exact(
-    of: Pick<FigureMeta, "run" | "stamp" | "layer" | "head"> & { shape?: [number, number] },
+    of: Pick<FigureMeta, "run" | "stamp" | "layer" | "head"> & { shape?: [number, number]; reading?: ReadingMeta },
     query: number,
   ): Promise<(key: number) => number>;
   precise(value: number): string;
@@ -920,6 +966,7 @@ interface App {
   moveSecond(by: number): void;
   showNothing(): void;
   canRead(layer: number, query: number, key: number): boolean;
+  first(count: number, can: (index: number) => boolean, wanted: number): number;
   span(count: number, can: (index: number) => boolean, inside: number): [first: number, last: number];
   fields(): Field[];
   selectionOf(values: Record<string, any>): Selection;
@@ -1010,6 +1057,9 @@ interface DOMStringMap {
   tree: string;
   late: string;
   kinds: string;
+  needs: string;
+  when: string;
+  setting: string;
   figure: string;
   placeholder: string;
   export: string;

@@ -132,7 +132,6 @@
     if (!state.info || !state.selection) return;
     if (what === "run") {
       draw(state.info);
-      kinds();
       warn(state.info);
     }
     if (what === "selection" || what === "hover") marks(state, what);
@@ -149,16 +148,6 @@
     app.byId("undo").disabled = !app.history.canUndo();
     app.byId("redo").disabled = !app.history.canRedo();
   }
-  /* options for another kind of model are not offered */
-  function kinds() {
-    const { info } = app.state;
-    if (info)
-      document.querySelectorAll("fieldset[data-kinds]").forEach((field) => {
-        field.hidden = !field.dataset.kinds.split(" ").includes(info.kind);
-      });
-  }
-  document.addEventListener("options-made", kinds);
-
   /** @type {Record<string, number>} */ const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
   document.addEventListener("click", (event) => {
     const target = event.target.closest("button");

@@ -61,7 +61,9 @@ def _row(table: Table, index: int, row: Sequence[Cell], formats: list[int], nume
     order = table.selected.index(index) if index in table.selected else None
     cells = [_cell(value, formats[i], numeric[i]) for i, value in enumerate(row)]
     if table.row_is:
-        button = html.Button(str(row[0]), type="button", **attributes(data_row=str(index), data_row_is=table.row_is))
+        token = {"data_row_token": str(table.tokens[index])} if table.tokens else {}
+        named = attributes(data_row=str(index), data_row_is=table.row_is, **token)
+        button = html.Button(str(row[0]), type="button", **named)
         cells[0] = html.Td(button, className="number")
     if order is None:
         return html.Tr(cells, className="strong" if index in table.strong else None)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
     from dashboard.exports.frames import read_table
     from dashboard.exports.run_files import open_run, save_run
-    from dashboard.figures.attention import plot_attention_heatmap
+    from dashboard.figures.attention import plot_attention_aggregate, plot_attention_heatmap
     from dashboard.figures.classes import plot_classes
     from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.lens_plot import plot_logit_lens
@@ -36,6 +36,7 @@ __all__ = [
     "derive",
     "load_model",
     "open_run",
+    "plot_attention_aggregate",
     "plot_attention_heads",
     "plot_attention_heatmap",
     "plot_classes",
@@ -57,6 +58,7 @@ _HOMES = {
     "read_table": "dashboard.exports.frames",
     "save_run": "dashboard.exports.run_files",
     "plot_attention_heads": "dashboard.figures.heads",
+    "plot_attention_aggregate": "dashboard.figures.attention",
     "plot_attention_heatmap": "dashboard.figures.attention",
     "plot_classes": "dashboard.figures.classes",
     "plot_hidden_pca": "dashboard.figures.pca_plot",

@@ -102,6 +102,8 @@ interface Info {
   masks: [string, number | null][];
   /** What its text has that reading aids need: dashboard/analysis/attention_reading.py, `offered`. */
   offers: string[];
+  /** The tokens that continue a word. */
+  continues: number[];
   version: string;
   stamp: string;
   outdated: string[];

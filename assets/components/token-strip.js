@@ -11,9 +11,11 @@
     strip.classList.toggle("plain", !values);
     const breaks = new Set(info.breaks);
     const special = new Set(info.special);
+    const continues = new Set(info.continues);
     const all = document.createDocumentFragment();
     info.labels.forEach((text, i) => {
-      const button = app.make("button", "token" + (special.has(i) ? " special" : ""));
+      const kinds = (special.has(i) ? " special" : "") + (continues.has(i) ? " continues" : "");
+      const button = app.make("button", "token" + kinds);
       button.type = "button";
       button.dataset.token = String(i);
       button.tabIndex = -1;
@@ -134,6 +136,9 @@
       draw(state.info);
       warn(state.info);
     }
+    // pieces stand together where the attention views read them as words
+    if (what === "run" || what === "options")
+      app.byId("tokens").classList.toggle("words", Boolean(state.options["attention-words"]));
     if (what === "selection" || what === "hover") marks(state, what);
     if (what === "selection") bar(state);
     if (what === "selection" || what === "history") steps();

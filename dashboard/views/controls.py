@@ -94,7 +94,7 @@ class Number(Control):
         if not self.least <= value <= self.most:
             return self.start
         steps = round((value - self.least) / self.step)
-        found = self.least + steps * self.step
+        found = float(f"{self.least + steps * self.step:.9g}")  # as an address writes it
         return int(found) if isinstance(self.step, int) and isinstance(self.least, int) else found
 
     def text(self, value: float) -> str:

@@ -234,20 +234,6 @@ test("of a strip that scrolls, the caption says which lines are in view", () => 
   assert.equal(caption(128), "colour: surprisal · lines 5–7 of 7; follows the selected token");
 });
 
-test("options of another kind of model are not offered", () => {
-  const { document } = page();
-  for (const kinds of ["masked", "masked causal"]) {
-    const field = document.createElement("fieldset");
-    field.dataset.kinds = kinds;
-    document.documentElement.append(field);
-  }
-  document.fire("options-made", document.documentElement);
-  assert.deepEqual(
-    document.querySelectorAll("fieldset[data-kinds]").map((field) => field.hidden),
-    [true, false],
-  );
-});
-
 test("values that are not finite are said", () => {
   const { notices } = page({ warning: "Layer 2 is not finite." });
   assert.deepEqual(JSON.parse(JSON.stringify(notices)), [

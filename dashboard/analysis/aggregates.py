@@ -92,12 +92,12 @@ def rolled_out(means: Iterable[np.ndarray], share: float = SHARE) -> np.ndarray:
     found = None
     for mean in means:
         if mean.ndim != 2 or mean.shape[0] != mean.shape[1]:
-            raise RunShapeError(f"Rollout needs square matrices (query, key) of one size; one is {mean.shape}.")
+            raise RunShapeError(f"Rollout needs square matrices; one is {mean.shape}. Give (query, key) of one stream.")
         mixed = share * mean.astype(np.float64) + (1 - share) * np.eye(len(mean))
         mixed /= mixed.sum(axis=1, keepdims=True)
         found = mixed if found is None else _product(mixed, found)
     if found is None:
-        raise RunShapeError("Rollout needs at least one layer's attention.")
+        raise RunShapeError("Rollout has no layers. Give at least one layer's attention.")
     return found.astype(np.float32)
 
 

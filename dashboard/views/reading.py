@@ -21,9 +21,11 @@ from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import Attention
 from dashboard.errors import MissingArrayError
+from dashboard.figures.tokens import label_of
 from dashboard.views.controls import Choice, Control, Number, Switch
 from dashboard.views.declaration import waits
 from dashboard.views.library import Library
+from dashboard.views.token_spans import token_at, token_span
 
 ON = (True,)
 OF = Choice(
@@ -80,7 +82,8 @@ WORDS = Switch(
     needs="pieces",
     help="Weights to the pieces of a word are added, those from its pieces averaged (Clark et al. 2019).",
 )
-CONTROLS: tuple[Control, ...] = (OF, ATTENTION_SHARE, SPECIAL, FIRST, DIRECTION, SUMS, WORDS)
+AIDS: tuple[Control, ...] = (SPECIAL, FIRST, DIRECTION, SUMS, WORDS)
+CONTROLS: tuple[Control, ...] = (OF, ATTENTION_SHARE, *AIDS)
 READS: Mapping[str, tuple[str, ...]] = {
     "head": ("run", "stream", "layer", "head"),
     "mean": ("run", "stream", "layer"),
@@ -214,6 +217,21 @@ def in_force(reading: AttentionReading) -> str:
     if aids.words:
         said.append("Words: weights to pieces added, from pieces averaged.")
     return " ".join(said)
+
+
+def name_of(reading: AttentionReading, side: int, place: int, class_name: str = "tok") -> html.Span:
+    """A row's token or word (side 0), or a column's, as in the token strip."""
+    stream = (reading.attention.asks, reading.attention.answers)[side]
+    group, word = ((reading.rows, reading.queries), (reading.columns, reading.keys))[side]
+    if len(group[place]) == 1:
+        return token_at(stream, group[place][0], class_name=class_name)
+    return token_span(word[place].text, label_of(word[place]), class_name)
+
+
+def position_of(reading: AttentionReading, side: int, place: int) -> str:
+    """ "15", or "15–17" of a word."""
+    group = (reading.rows, reading.columns)[side][place]
+    return str(group[0]) if len(group) == 1 else f"{group[0]}–{group[-1]}"
 
 
 def force_line(reading: AttentionReading) -> str:

@@ -83,7 +83,7 @@ def test_a_click_on_a_word_keeps_the_piece_that_is_selected(person: Person) -> N
     person.page.mouse.click(*person.page.evaluate(AT, [row, 0]))
     person.selects(token=group[1], second=0)  # the piece stays
     person.page.mouse.click(*person.page.evaluate(AT, [0, row]))
-    person.selects(token=0, second=group[0]).settled()
+    person.selects(token=0, second=group[1]).settled()  # so does the piece that was selected
     weights = read_attention(run.attention_of(), 2, 3, aids=Aids(words=True)).weights()
     wanted = run.attention(2, 3).astype(np.float64)[0, list(group)].sum()
     assert np.isclose(weights[0, row], wanted)

@@ -14,13 +14,22 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection
 from dashboard.contracts.streams import Attention
 from dashboard.figures.attention import LARGEST_CELLS
-from dashboard.figures.tokens import label_of
 from dashboard.views.declaration import Explanation, Sentence, Words
 from dashboard.views.explanation import NOT_COMPUTED, counted, named
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.reading import being_computed, in_force, made_of, place_of, reading_of, sums_of, waits_for
+from dashboard.views.reading import (
+    being_computed,
+    in_force,
+    made_of,
+    name_of,
+    place_of,
+    position_of,
+    reading_of,
+    sums_of,
+    waits_for,
+)
 from dashboard.views.tables import row_blocks
-from dashboard.views.token_spans import token_at, token_span
+from dashboard.views.token_spans import token_at
 
 
 def text(context: Context) -> Words:
@@ -44,27 +53,12 @@ def _title(reading: AttentionReading, token: int) -> Any:
     row, asks = reading.row_of(token), reading.attention.asks
     if row is None:
         return [f"{place_of(reading)}: ", token_at(asks, token), f" ({token}) is left out"]
-    return [f"{place_of(reading)}: what ", _name(reading, 0, row), f" ({_position(reading, 0, row)}) attends to"]
+    return [f"{place_of(reading)}: what ", name_of(reading, 0, row), f" ({position_of(reading, 0, row)}) attends to"]
 
 
 def _nothing_left(reading: AttentionReading) -> list[Any]:
     side = "tokens to attend from" if not reading.rows else "tokens to attend to"
     return [html.B(f"No {side} are left."), html.P("Leave out fewer tokens in Options, or run a longer text.")]
-
-
-def _name(reading: AttentionReading, side: int, place: int, class_name: str = "tok") -> html.Span:
-    """A row's token or word (side 0), or a column's, as in the token strip."""
-    stream = (reading.attention.asks, reading.attention.answers)[side]
-    group, word = ((reading.rows, reading.queries), (reading.columns, reading.keys))[side]
-    if len(group[place]) == 1:
-        return token_at(stream, group[place][0], class_name=class_name)
-    return token_span(word[place].text, label_of(word[place]), class_name)
-
-
-def _position(reading: AttentionReading, side: int, place: int) -> str:
-    """ "15", or "15–17" of a word."""
-    group = (reading.rows, reading.columns)[side][place]
-    return str(group[0]) if len(group) == 1 else f"{group[0]}–{group[-1]}"
 
 
 def _lost(reading: AttentionReading) -> tuple[int, ...]:
@@ -103,7 +97,7 @@ def _known(attention: Attention, layer: int, head: int) -> bool:
 def _empty_rows(reading: AttentionReading, lost: tuple[int, ...]) -> str:
     said = ""
     if lost:
-        first = _position(reading, 0, lost[0])
+        first = position_of(reading, 0, lost[0])
         rows = (
             f"Row {first} is"
             if len(lost) == 1
@@ -111,7 +105,7 @@ def _empty_rows(reading: AttentionReading, lost: tuple[int, ...]) -> str:
         )
         said += f" {rows} empty: the weights are not finite."
     if reading.aids.leaves_out and (emptied := np.flatnonzero(reading.emptied()).tolist()):
-        first = _position(reading, 0, emptied[0])
+        first = position_of(reading, 0, emptied[0])
         rows = f"Row {first} is" if len(emptied) == 1 else f"{len(emptied)} rows, the first at {first}, are"
         said += (
             f" {rows} empty: all their attention is on what is left out."
@@ -127,7 +121,7 @@ def _reads(reading: AttentionReading, query: int, mark: str, other: int | None) 
     if at is None:
         name = token_at(reading.attention.asks, query, class_name=f"tok {mark}")
         return [html.Span([name, f" ({query}) is left out"], className="lead-in")]
-    row, name = reading.weights(at, at + 1)[0], _name(reading, 0, at, f"tok {mark}")
+    row, name = reading.weights(at, at + 1)[0], name_of(reading, 0, at, f"tok {mark}")
     if not np.isfinite(row).all():
         return [html.Span([name, ": its weights are not finite"], className="lead-in")]
     if reading.aids.leaves_out and reading.emptied(at, at + 1)[0]:
@@ -156,7 +150,7 @@ def _reads(reading: AttentionReading, query: int, mark: str, other: int | None) 
 def _cannot(reading: AttentionReading, name: html.Span, row: int, column: int) -> html.Span:
     later = reading.mask.kind == "causal" and reading.columns[column][0] > reading.rows[row][-1]
     why = "it comes later" if later else "it is outside the layer’s window"
-    there, position = _name(reading, 1, column), _position(reading, 1, column)
+    there, position = name_of(reading, 1, column), position_of(reading, 1, column)
     return html.Span([name, " cannot attend to ", there, f" ({position}): {why}"], className="lead-in")
 
 
@@ -168,7 +162,7 @@ def _kept(reading: AttentionReading, row: int) -> list[html.Span]:
 
 
 def _weight(reading: AttentionReading, column: int, weight: float) -> html.Span:
-    name, position = _name(reading, 1, column), _position(reading, 1, column)
+    name, position = name_of(reading, 1, column), position_of(reading, 1, column)
     return html.Span([name, html.Span(f" ({position})", className="pos"), _number(weight)], className="number")
 
 
@@ -217,7 +211,7 @@ def _selected_row(reading: AttentionReading, selection: Selection) -> Sentence:
     if row is None or 0 in reading.shape:
         return [*named(reading.attention.asks, token), " is left out; Options says which tokens are."]
     weights = reading.weights(row, row + 1)[0]
-    name: Sentence = [_name(reading, 0, row), f"\u00a0({_position(reading, 0, row)})"]
+    name: Sentence = [name_of(reading, 0, row), f"\u00a0({position_of(reading, 0, row)})"]
     if not np.isfinite(weights).all():
         return [f"{_where(reading)}, the weights of ", *name, " are not finite, so its row is empty."]
     if reading.aids.leaves_out and reading.emptied(row, row + 1)[0]:
@@ -225,7 +219,7 @@ def _selected_row(reading: AttentionReading, selection: Selection) -> Sentence:
     best = int(weights.argmax())
     most, whole = _short(float(weights[best])), _whole(reading)
     itself = reading.attention.asks is reading.attention.answers and reading.columns[best] == reading.rows[row]
-    whom: Sentence = ["itself"] if itself else [_name(reading, 1, best), f"\u00a0({_position(reading, 1, best)})"]
+    whom: Sentence = ["itself"] if itself else [name_of(reading, 1, best), f"\u00a0({position_of(reading, 1, best)})"]
     if int((weights == weights[best]).sum()) > 1:
         what = "word" if reading.aids.words else "token"
         return [

@@ -215,7 +215,7 @@ def in_force(reading: AttentionReading) -> str:
         query, key = (texts[letter] for letter in aids.direction)
         said.append(f"Only from the {query} text to the {key} ({'→'.join(aids.direction.upper())}).")
     if aids.words:
-        said.append("Words: weights to pieces added, from pieces averaged.")
+        said.append("Words: weights to pieces are added, those from pieces averaged.")
     return " ".join(said)
 
 
@@ -235,10 +235,19 @@ def position_of(reading: AttentionReading, side: int, place: int) -> str:
 
 
 def force_line(reading: AttentionReading) -> str:
-    """One line over the figure: what it is of, and the aids in force."""
-    place, aids = place_of(reading), in_force(reading)
-    again = " Each row adds up to 1 again." if reading.aids.sums else ""
-    return f"{place}. {aids}{again}".strip()
+    """What is in force, in a few words over the figure: "Rollout · without special tokens · A→B · words"."""
+    aids, heads, parts = reading.aids, f"{len(reading.heads):,} heads", list[str]()
+    if reading.aggregate == "rollout":
+        parts.append("rollout")
+    elif reading.aggregate != "head":
+        parts.append(f"mean of {heads}" if reading.aggregate.startswith("mean") else f"largest of {heads}")
+    parts += ["without special tokens"] if aids.special else []
+    parts += ["without the first token"] if aids.first else []
+    parts += ["→".join(aids.direction.upper())] if aids.direction != "all" else []
+    parts += ["words"] if aids.words else []
+    parts += ["rows add up to 1 again"] if aids.sums else []
+    line = " · ".join(parts)
+    return f"{line[:1].upper()}{line[1:]}"
 
 
 def sums_of(reading: AttentionReading) -> str:

@@ -48,7 +48,7 @@ def test_a_click_in_a_rollout_without_the_first_token_selects_the_tokens_of_its_
     person.at("attention-first").click()
     person.at("attention-sums").click()
     person.page.keyboard.press("Escape")
-    shows(person, "Attention rollout, layers 0 to 23. The first token left out. Each row adds up to 1 again.")
+    shows(person, "Rollout · without the first token · rows add up to 1 again")
     aids = Aids(first=True, sums=True)
     reading = read_attention(causal.attention_of(), 23, None, "rollout", aids=aids)
     weights = reading.weights()
@@ -67,7 +67,7 @@ def test_a_click_in_a_rollout_without_the_first_token_selects_the_tokens_of_its_
         "attention-sums": "on",
     }
     person.page.reload()
-    shows(person, "Attention rollout, layers 0 to 23. The first token left out. Each row adds up to 1 again.")
+    shows(person, "Rollout · without the first token · rows add up to 1 again")
 
 
 def test_a_click_on_a_word_keeps_the_piece_that_is_selected(person: Person) -> None:
@@ -78,8 +78,7 @@ def test_a_click_on_a_word_keeps_the_piece_that_is_selected(person: Person) -> N
     options(person)
     person.at("attention-words").click()
     person.page.keyboard.press("Escape")
-    said = "Layer 2, head 3. Words: weights to pieces added, from pieces averaged."
-    shows(person, said)
+    shows(person, "Words")
     person.page.mouse.click(*person.page.evaluate(AT, [row, 0]))
     person.selects(token=group[1], second=0)  # the piece stays
     person.page.mouse.click(*person.page.evaluate(AT, [0, row]))

@@ -199,7 +199,7 @@ def _field(name: str, control: Control) -> Any:
             control.least, control.most, control.step, value=control.default, id=name, marks=ends, updatemode="mouseup"
         )
     if isinstance(control, Number):
-        bounds = {"min": control.least, "max": control.most, "step": control.step}
+        bounds = {"min": control.least, "max": control.most, "step": control.step, "placeholder": control.label}
         return dbc.Input(id=name, type="number", value=control.default, debounce=True, size="sm", **bounds)
     bounds = {"maxlength": control.longest} if isinstance(control, Text) else {}
     return dbc.Input(

@@ -22,7 +22,7 @@ AT = """
     return [left + xaxis._offset + xaxis.l2p(column), top + yaxis._offset + yaxis.l2p(row)];
 }
 """
-SHOWS = "(said) => document.querySelector('#reading-line').textContent === said"
+SHOWS = "(said) => document.querySelector('#reading-line')?.textContent === said"
 
 
 def options(person: Person) -> Person:
@@ -86,7 +86,7 @@ def test_a_click_on_a_word_keeps_the_piece_that_is_selected(person: Person) -> N
     weights = read_attention(run.attention_of(), 2, 3, aids=Aids(words=True)).weights()
     wanted = run.attention(2, 3).astype(np.float64)[0, list(group)].sum()
     assert np.isclose(weights[0, row], wanted)
-    expect(person.at("attention-footer")).to_contain_text(f"({group[0]}–{group[-1]}) {wanted:.3f}")
+    expect(person.at("attention-footer")).to_contain_text(f"({group[0]}–{group[-1]}){wanted:.3f}")
     joined = person.page.locator("#tokens.words .token.continues")
     expect(joined).to_have_count(sum(len(one) - 1 for one in groups))
 

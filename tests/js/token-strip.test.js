@@ -234,6 +234,18 @@ test("of a strip that scrolls, the caption says which lines are in view", () => 
   assert.equal(caption(128), "colour: surprisal · lines 5–7 of 7; follows the selected token");
 });
 
+test("pieces stand with the piece before them where attention is read word by word", () => {
+  const { app, byId, token } = page();
+  assert.deepEqual(
+    [1, 3].map((index) => token(index).classList.contains("continues")),
+    [false, true],
+  );
+  assert.equal(byId("tokens").classList.contains("words"), false);
+  app.state.options = { "attention-words": true };
+  app.paint("options");
+  assert.equal(byId("tokens").classList.contains("words"), true);
+});
+
 test("values that are not finite are said", () => {
   const { notices } = page({ warning: "Layer 2 is not finite." });
   assert.deepEqual(JSON.parse(JSON.stringify(notices)), [

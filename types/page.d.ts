@@ -123,6 +123,10 @@ interface Info {
   pictures: boolean;
   masked: boolean;
   masks: [string, number | null][];
+  /** What its text has that reading aids need: dashboard/analysis/attention_reading.py, `offered`. */
+  offers: string[];
+  /** The tokens that continue a word. */
+  continues: number[];
   version: string;
   stamp: string;
   outdated: string[];
@@ -255,6 +259,7 @@ interface LongTable {
   selected: number[];
   strong: number[];
   row_is: "" | "token" | "second";
+  tokens: number[];
 }
 /** A score of all heads: a column of the Heads table. */
 interface Score {
@@ -298,6 +303,7 @@ interface FigureMeta extends Meta {
   block?: number; // tokens one way that a cell of the figure covers
   what?: "norm" | "weight"; // the numbers of its cells, which `exact` holds: (query, key) float32 in base64
   exact?: string;
+  reading?: ReadingMeta; // of a matrix that is not one head's, token by token
   space?: Told;
   axes?: Partial<Record<"x" | "y", Bound>>;
   first_layer: number;
@@ -482,6 +488,7 @@ interface Window {
   };
   Plotly: Plotly;
   React: React;
+  ReactDOM: { createPortal(fields: unknown, box: Element): ReactNode };
   bench: object; // benchmarks/probe.js
 }
 
@@ -585,9 +592,49 @@ interface Plane {
   across(pixels: number): number;
   down(pixels: number): number;
 }
+/** Rows (0) or columns (1). */
+type Side = 0 | 1;
+/** What a figure says of its rows and columns (dashboard/views/attention/heatmap.py). */
+interface ReadingMeta {
+  rows: number[][]; // the tokens of each
+  columns: number[][];
+  names: Record<number, [label: string, marks: number]>; // of words, by their first token
+  mask: [kind: string, window: number | null];
+  asks: Address;
+  said: string;
+}
+/** What the rows and columns of a heatmap stand for (assets/overlays/reading.js). */
+interface Reading {
+  /** The row or column of a token; null if it is left out. */
+  at(of: Side, token: number): number | null;
+  tokens(of: Side, index: number): number[];
+  first(of: Side, index: number): number;
+  chosen(of: Side, index: number, ...now: (number | null)[]): number;
+  label(
+    of: Side,
+    index: number,
+    attributes: Attributes,
+    parent: Element | null,
+    most: number,
+    numbered: boolean,
+  ): SVGTextElement;
+  width(of: Side, index: number, most: number): number;
+  named(of: Side, index: number): (string | Node)[];
+  position(of: Side, index: number): string;
+  canRead(layer: number, row: number, column: number): boolean;
+  isCausal(layer: number): boolean;
+}
+/** What is under the pointer: a row, a column, and the tokens that they stand for. */
+interface Cell extends Hit {
+  row: number | null;
+  column: number | null;
+  token: number;
+  key: number | null;
+}
 /** The cells of the heatmap on the screen (assets/overlays/matrix.js). */
 interface Cells extends Plane {
   svg: SVGElement;
+  of: Reading;
   key(pixels: number): number;
   query(pixels: number): number;
   cell: number;
@@ -776,6 +823,7 @@ interface CardTabsProps {
   tabs: Tab[];
   active_tab: string;
   children: unknown;
+  options: unknown[];
   setProps(values: { active_tab: string }): void;
 }
 /** What a panel says before the first run, and what stands beside and above its figure. */
@@ -984,9 +1032,11 @@ interface App {
   placer(bounds: Box): Record<"hit" | "take" | "inside", (box: Box) => boolean>;
   labelBox(point: Point, direction: number[], wide: number, gap: number): Box;
   suffixes(info: Info): string[];
+  reading(meta: FigureMeta): Reading;
+  sayReading(meta: FigureMeta | null): void;
   cells: { paint(graph: Graph, cells: Cells | null, shown: FigureMeta | null): number; ready(): Promise<void> };
   exact(
-    of: Pick<FigureMeta, "run" | "stamp" | "layer" | "head"> & { shape?: [number, number] },
+    of: Pick<FigureMeta, "run" | "stamp" | "layer" | "head"> & { shape?: [number, number]; reading?: ReadingMeta },
     query: number,
   ): Promise<(key: number) => number>;
   precise(value: number): string;
@@ -1006,6 +1056,7 @@ interface App {
   moveSecond(by: number): void;
   showNothing(): void;
   canRead(layer: number, query: number, key: number): boolean;
+  first(count: number, can: (index: number) => boolean, wanted: number): number;
   span(count: number, can: (index: number) => boolean, inside: number): [first: number, last: number];
   fields(): Field[];
   selectionOf(values: Record<string, any>): Selection;
@@ -1116,6 +1167,9 @@ interface DOMStringMap {
   tree: string;
   late: string;
   kinds: string;
+  needs: string;
+  when: string;
+  setting: string;
   figure: string;
   placeholder: string;
   export: string;

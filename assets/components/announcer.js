@@ -28,7 +28,9 @@
     const { layer, head } = selection;
     if (!app.canRead(layer, selection.token, selection.second)) return "cannot attend to it";
     const read = await app.exact({ run, stamp, layer, head }, selection.token);
-    return `attends to it with weight ${app.precise(read(selection.second))}`;
+    const line = app.byId("reading-line"); // says what else the heatmap shows
+    const where = line && !line.hidden ? "in the selected head alone, " : "";
+    return `${where}attends to it with weight ${app.precise(read(selection.second))}`;
   }
   async function announce() {
     const { selection, info } = app.state;

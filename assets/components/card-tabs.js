@@ -7,7 +7,22 @@
   /** @type {Record<string, (at: number) => number>} */
   const STEPS = { ArrowLeft: (at) => at - 1, ArrowRight: (at) => at + 1, Home: () => 0, End: () => -1 };
 
-  function CardTabs(/** @type {CardTabsProps} */ { id, label, tabs, active_tab: open, children, setProps }) {
+  /* the options that the card's tabs share stand in the menu of the open one, once that has been opened */
+  function Shared(/** @type {{ panel: string; fields: unknown }} */ { panel, fields }) {
+    const { useLayoutEffect, useState } = window.React;
+    const [slot, setSlot] = useState(/** @type {Element | null} */ (null));
+    useLayoutEffect(() => {
+      const find = () => setSlot(document.querySelector(`#${panel} .shared-options`));
+      find();
+      document.addEventListener("options-made", find);
+      return () => document.removeEventListener("options-made", find);
+    }, [panel]);
+    useLayoutEffect(() => {
+      document.dispatchEvent(new CustomEvent("shared-options-made"));
+    }, [slot]);
+    return slot ? window.ReactDOM.createPortal(fields, slot) : null;
+  }
+  function CardTabs(/** @type {CardTabsProps} */ { id, label, tabs, active_tab: open, children, options, setProps }) {
     const { Children, Fragment, createElement, useLayoutEffect, useRef } = window.React;
     const made = useRef(new Set()); // the panels that have been open stay, with their figures
     made.current.add(open);
@@ -58,7 +73,9 @@
       { id, className: "card-tabs", role: "tablist", "aria-label": label, onKeyDown: key },
       tabs.map(tab),
     );
-    return createElement(Fragment, null, row, tabs.map(panel));
+    const { panel: shows } = /** @type {Tab} */ (tabs.find(({ value }) => value === open));
+    const shared = options.length ? createElement(Shared, { panel: shows, fields: options }) : null;
+    return createElement(Fragment, null, row, tabs.map(panel), shared);
   }
   window.dashboard_components = Object.assign(window.dashboard_components || {}, { CardTabs });
 });

@@ -96,8 +96,8 @@
     }
   }
   function choose(/** @type {string} */ view, /** @type {Row} */ { index }) {
-    const is = wanted.get(view)?.row_is;
-    if (is) app.propose({ [is]: index });
+    const table = wanted.get(view);
+    if (table && table.row_is) app.propose({ [table.row_is]: table.tokens.length ? table.tokens[index] : index });
   }
 
   function attach(/** @type {string} */ view, /** @type {GridApi<Row>} */ api) {

@@ -96,6 +96,7 @@
       "div",
       { className: "menu options" },
       made ? fields : null,
+      made ? make("div", { className: "shared-options" }) : null, // filled by assets/components/card-tabs.js
       make(Tree, { className: "export-groups", nodes: files }),
     );
     return make("details", { className: "menu-box options-box", onToggle: comes }, summary, menu);

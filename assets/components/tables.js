@@ -96,7 +96,7 @@
     const box = tableOf(event.target);
     const row = box && event.target.closest("tbody tr");
     const button = row && row.querySelector("[data-row]");
-    if (button) app.propose({ [String(button.dataset.rowIs)]: Number(button.dataset.row) });
+    if (button) app.propose({ [String(button.dataset.rowIs)]: Number(button.dataset.rowToken ?? button.dataset.row) });
   });
   document.addEventListener("keydown", (event) => {
     const box = tableOf(event.target);

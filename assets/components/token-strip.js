@@ -11,9 +11,11 @@
     strip.classList.toggle("plain", !values);
     const breaks = new Set(info.breaks);
     const special = new Set(info.special);
+    const continues = new Set(info.continues);
     const all = document.createDocumentFragment();
     info.labels.forEach((text, i) => {
-      const button = app.make("button", "token" + (special.has(i) ? " special" : ""));
+      const kinds = (special.has(i) ? " special" : "") + (continues.has(i) ? " continues" : "");
+      const button = app.make("button", "token" + kinds);
       button.type = "button";
       button.dataset.token = String(i);
       button.tabIndex = -1;
@@ -137,9 +139,11 @@
     if (!state.info || !state.selection) return;
     if (what === "run") {
       draw(state.info);
-      kinds();
       warn(state.info);
     }
+    // pieces stand together where the attention views read them as words
+    if (what === "run" || what === "options")
+      app.byId("tokens").classList.toggle("words", Boolean(state.options["attention-words"]));
     if (what === "selection" || what === "hover") marks(state, what);
     if (what === "selection") bar(state);
     if (what === "selection" || what === "history") steps();
@@ -154,16 +158,6 @@
     app.byId("undo").disabled = !app.history.canUndo();
     app.byId("redo").disabled = !app.history.canRedo();
   }
-  /* options for another kind of model are not offered */
-  function kinds() {
-    const { info } = app.state;
-    if (info)
-      document.querySelectorAll("fieldset[data-kinds]").forEach((field) => {
-        field.hidden = !field.dataset.kinds.split(" ").includes(info.kind);
-      });
-  }
-  document.addEventListener("options-made", kinds);
-
   /** @type {Record<string, number>} */ const STEPS = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -1, ArrowDown: 1 };
   document.addEventListener("click", (event) => {
     const target = event.target.closest("button");

@@ -23,6 +23,7 @@
     return {
       ...plane,
       svg,
+      of: app.reading(shown),
       cell: plane.left(1) - plane.left(0),
       rows: shown.shape[0],
       columns: shown.shape[1],
@@ -31,47 +32,51 @@
     };
   }
 
-  /** @param {number} index @param {Selection} selection @param {Hover | null} hover */
-  function emphasis(index, selection, hover) {
-    if (index === selection.token) return "selected";
-    if (index === selection.second) return "second";
-    return hover && (index === hover.token || index === hover.key) ? "hovered" : "";
+  /**
+   * @param {Cells} g @param {Side} side @param {number} index @param {Selection} selection
+   * @param {Hover | null} hover
+   */
+  function emphasis(g, side, index, selection, hover) {
+    const tokens = g.of.tokens(side, index);
+    const holds = (/** @type {number | null | undefined} */ token) =>
+      typeof token === "number" && tokens.includes(token);
+    if (holds(selection.token)) return "selected";
+    if (holds(selection.second)) return "second";
+    return hover && (holds(hover.token) || holds(hover.key)) ? "hovered" : "";
+  }
+  /** The rows or columns of the selected and the second token, as far as they are shown. */
+  function strongOf(/** @type {Cells} */ g, /** @type {Side} */ side, /** @type {Selection} */ { token, second }) {
+    const [first, other] = [token, second].map((one) => (one === null ? null : g.of.at(side, one)));
+    return /** @type {number[]} */ ([...new Set([first, other])].filter((at) => at !== null));
+  }
+  /** @param {number[]} strong @param {(index: number) => number} at @param {number} first */
+  function apartOf(strong, at, first) {
+    return strong.length < 2 ? new Map() : app.movedApart([strong[0], strong[1]], at, LEAST, first);
   }
 
   function drawLabels(/** @type {Cells} */ g, /** @type {Shows} */ state) {
     const { selection, hover } = state;
     const most = app.narrow() ? 8 : 12;
     /** @type {InView} */ const inView = (px, from, to) => px >= from - 1 && px <= to + 1;
-    /** @type {[number, number | null]} */ const strong = [selection.token, selection.second];
-    const apart = app.movedApart(strong, g.top, LEAST, g.box.y0 + FREE);
+    const strong = strongOf(g, 0, selection);
+    const apart = apartOf(strong, g.top, g.box.y0 + FREE);
     for (const i of app.labelled(g.rows, g.cell, strong, apart.size ? 2 * LEAST : LEAST)) {
       if (!inView(g.top(i), g.box.y0, g.box.y1)) continue;
       const y = g.top(i) + (apart.get(i) || 0);
-      const position = g.rows > POSITIONS_ABOVE || app.repeated(i, most) ? " " + i : "";
-      app.svgToken(
-        i,
-        { x: g.box.x0 - 6, y: y + 4, "text-anchor": "end", class: emphasis(i, selection, hover) },
-        g.svg,
-        most,
-        position,
-      );
+      const place = { x: g.box.x0 - 6, y: y + 4, "text-anchor": "end", class: emphasis(g, 0, i, selection, hover) };
+      g.of.label(0, i, place, g.svg, most, g.rows > POSITIONS_ABOVE);
     }
-    if (g.columns > POSITIONS_ABOVE) positions(g, state, strong, inView);
+    const over = strongOf(g, 1, selection);
+    if (g.columns > POSITIONS_ABOVE) positions(g, state, over, inView);
     else {
       const angle = g.cell >= 19 ? -45 : -90;
-      const beside = app.movedApart(strong, g.left, LEAST, g.box.x0 + FREE);
-      for (const i of app.labelled(g.columns, g.cell, strong, beside.size ? 2 * LEAST : LEAST)) {
+      const beside = apartOf(over, g.left, g.box.x0 + FREE);
+      for (const i of app.labelled(g.columns, g.cell, over, beside.size ? 2 * LEAST : LEAST)) {
         if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
         const x = g.left(i) + (beside.get(i) || 0) + (angle === -90 ? 4 : 2);
         const y = g.box.y0 - 6;
-        const position = app.repeated(i, most) ? " " + i : "";
-        app.svgToken(
-          i,
-          { x, y, transform: `rotate(${angle} ${x} ${y})`, class: emphasis(i, selection, hover) },
-          g.svg,
-          most,
-          position,
-        );
+        const turned = `rotate(${angle} ${x} ${y})`;
+        g.of.label(1, i, { x, y, transform: turned, class: emphasis(g, 1, i, selection, hover) }, g.svg, most, false);
       }
     }
     drawNotes(g);
@@ -113,19 +118,19 @@
       if (g.left(x) >= g.box.x0 && g.left(x) <= g.box.x1) tick(g.left(x), g.box.y0 - 4, g.left(x), g.box.y0 - 2);
   }
   const ordinal = (/** @type {number} */ step) => step + (step === 2 ? "nd" : "th");
-  /** @param {Cells} g @param {Shows} state @param {(number | null)[]} strong @param {InView} inView */
+  /** @param {Cells} g @param {Shows} state @param {number[]} strong @param {InView} inView */
   function positions(g, state, strong, inView) {
     const step = STEPS.find((s) => s * g.cell >= 30) || 5000;
     for (let i = 0; i < g.columns; i += step) {
       if (inView(g.left(i), g.box.x0, g.box.x1))
         app.svg("text", { x: g.left(i), y: g.box.y0 - 6, "text-anchor": "middle", class: "plain" }, g.svg).textContent =
-          `${i}`;
+          `${g.of.first(1, i)}`;
     }
     /* the names of the selected and the second token: over their columns, but not over the corner or each other */
     /** @type {[number, number] | null} */ let taken = null;
     for (const i of strong) {
-      if (i === null || i === undefined || !inView(g.left(i), g.box.x0, g.box.x1)) continue;
-      const wide = CHARACTER * `${app.elided(state.info.labels[i], 12)} ${i}`.length;
+      if (!inView(g.left(i), g.box.x0, g.box.x1)) continue;
+      const wide = CHARACTER * g.of.width(1, i, 12);
       let x = Math.max(g.box.x0, Math.min(g.box.x1 - wide, g.left(i) - wide / 2));
       if (taken && x < taken[1] + APART && x + wide > taken[0] - APART) {
         const before = taken[0] - APART - wide;
@@ -134,7 +139,8 @@
         x = fits ? before : taken[1] + APART;
       }
       taken = [x, x + wide];
-      app.svgToken(i, { x, y: g.box.y0 - 20, class: emphasis(i, state.selection, null) }, g.svg, 12, " " + i);
+      const place = { x, y: g.box.y0 - 20, class: emphasis(g, 1, i, state.selection, null) };
+      g.of.label(1, i, place, g.svg, 12, true);
     }
   }
 
@@ -149,13 +155,15 @@
   /** @param {Cells} g @param {number} query @param {string} className @param {number=} casing */
   function row(g, query, className, casing) {
     const { layer } = /** @type {Shows} */ (app.state).selection;
-    const [first, last] = app.span(g.columns, (key) => app.canRead(layer, query, key), Math.min(query, g.columns - 1));
+    const inside = app.first(g.columns, (key) => g.of.canRead(layer, query, key), Math.min(query, g.columns - 1));
+    const [first, last] = app.span(g.columns, (key) => g.of.canRead(layer, query, key), inside);
     frame(g, g.left(first - 0.5), g.top(query - 0.5), g.left(last + 0.5), g.top(query + 0.5), className, casing);
   }
   /** @param {Cells} g @param {number} key @param {string} className @param {number=} casing */
   function column(g, key, className, casing) {
     const { layer } = /** @type {Shows} */ (app.state).selection;
-    const [first, last] = app.span(g.rows, (query) => app.canRead(layer, query, key), Math.min(key, g.rows - 1));
+    const inside = app.first(g.rows, (query) => g.of.canRead(layer, query, key), Math.min(key, g.rows - 1));
+    const [first, last] = app.span(g.rows, (query) => g.of.canRead(layer, query, key), inside);
     frame(g, g.left(key - 0.5), g.top(first - 0.5), g.left(key + 0.5), g.top(last + 0.5), className, casing);
   }
 
@@ -163,15 +171,18 @@
   function isCurrent() {
     const { info, selection } = app.state;
     if (!shown || !selection || !info || shown.stamp !== info.stamp) return false;
-    const reads = shown.reads || ["head", "heads"];
-    const differs = (/** @type {"head" | "heads"} */ name) =>
-      reads.includes(name) && (shown?.[name] ?? null) !== (selection[name] ?? null);
-    return shown.run === selection.run && shown.layer === selection.layer && !differs("head") && !differs("heads");
+    const reads = (/** @type {string} */ field) => /** @type {FigureMeta} */ (shown).reads.includes(field);
+    const same = (/** @type {"layer" | "head" | "heads"} */ field) =>
+      !reads(field) || (shown?.[field] ?? null) === (selection[field] ?? null);
+    return shown.run === selection.run && same("layer") && same("head") && same("heads");
   }
   /** @param {Over} over @param {What | "figure"} what */
   function draw(over, what) {
     const meta = over.graph.layout && over.graph.layout.meta;
-    if (what === "figure") shown = meta && meta.run ? meta : null;
+    if (what === "figure") {
+      shown = meta && meta.run ? meta : null;
+      app.sayReading(shown);
+    }
     over.holder.classList.toggle("stale", Boolean(shown) && !isCurrent());
     const g = geometry(over);
     over.svg.replaceChildren();
@@ -182,56 +193,68 @@
     const state = /** @type {Shows} */ (app.state);
     const { selection, hover } = state;
     drawLabels(g, state);
-    if (hover && hover.token !== selection.token) row(g, hover.token, "thin");
+    const token = g.of.at(0, selection.token);
+    const hovered = hover ? g.of.at(0, hover.token) : null;
+    if (hovered !== null && hovered !== token) row(g, hovered, "thin");
     if (typeof selection.second === "number") {
-      if (selection.second !== selection.token) row(g, selection.second, "second-row", 3.5);
-      column(g, selection.second, "column", 3.5);
+      const [second, key] = [g.of.at(0, selection.second), g.of.at(1, selection.second)];
+      if (second !== null && second !== token) row(g, second, "second-row", 3.5);
+      if (key !== null) column(g, key, "column", 3.5);
     }
-    row(g, selection.token, "row", 4);
+    if (token !== null) row(g, token, "row", 4);
   }
 
-  /* the query token and the key token; over a label, only its token */
+  /* the row and the column; over a label, only its own */
   function cellAt(/** @type {Cells} */ g, /** @type {Point} */ { x, y }) {
-    const within = (/** @type {number} */ index, /** @type {number} */ count) =>
-      index >= 0 && index < count ? { token: index, key: null } : null;
-    if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1) return within(g.query(y), g.rows); // a row's label
+    const within = (/** @type {number} */ index, /** @type {number} */ count) => index >= 0 && index < count;
+    if (x < g.box.x0 && y >= g.box.y0 && y <= g.box.y1)
+      return within(g.query(y), g.rows) ? { row: g.query(y), column: null } : null; // a row's label
     if (y < g.box.y0 && y > 0 && x >= g.box.x0) {
       // a column's, along its slope
       const slope = g.columns <= POSITIONS_ABOVE && g.cell >= 19 ? g.box.y0 - 6 - y : 0;
-      return x - slope <= g.box.x1 ? within(g.key(x - slope), g.columns) : null;
+      const key = g.key(x - slope);
+      return x - slope <= g.box.x1 && within(key, g.columns) ? { row: null, column: key } : null;
     }
     if (x < g.box.x0 || x > g.box.x1 || y < g.box.y0 || y > g.box.y1) return null;
-    const cell = { token: g.query(y), key: g.key(x) };
-    return cell.token >= 0 && cell.key >= 0 && cell.token < g.rows && cell.key < g.columns ? cell : null;
+    const cell = { row: g.query(y), column: g.key(x) };
+    return within(cell.row, g.rows) && within(cell.column, g.columns) ? cell : null;
   }
   /** @param {Over} over @param {Point} at */
   function hit(over, at) {
     const g = geometry(over);
     const cell = g && cellAt(g, at);
-    return cell && { ...cell, mark: { ...cell, source: "matrix" } };
+    if (!g || !cell) return null;
+    const { token: selected, second } = /** @type {Shows} */ (app.state).selection;
+    const query = cell.row === null ? null : g.of.chosen(0, cell.row, selected, second);
+    const key = cell.column === null ? null : g.of.chosen(1, cell.column, second, selected);
+    // over a label, only its token
+    const mark = query === null ? { token: Number(key), key: null } : { token: query, key };
+    return { ...cell, ...mark, mark: { ...mark, source: "matrix" } };
   }
-  /** The tooltip. @param {{ token: number; key: number | null }} cell @returns {Promise<Line[]>} */
-  async function lines({ token, key }) {
-    if (key === null) return [[app.label(token), ` ${token}`], ...app.notes(token)];
-    const of = /** @type {FigureMeta} */ (shown);
-    const { info } = /** @type {Shows} */ (app.state);
+  /** The tooltip. @param {Cell} cell @returns {Promise<Line[]>} */
+  async function lines({ row: query, column: key, token }) {
+    const meta = /** @type {FigureMeta} */ (shown);
+    const of = app.reading(meta);
+    if (query === null || key === null) {
+      const [side, index] = /** @type {[Side, number]} */ (query === null ? [1, key] : [0, query]);
+      const position = ` ${of.position(side, index)}`;
+      if (of.tokens(side, index).length > 1) return [[...of.named(side, index), position]];
+      return [[app.label(token), position], ...app.notes(token)];
+    }
     const named = (/** @type {string} */ verb) => [
-      ...app.named(token),
-      ` (${token}) ${verb} `,
-      ...app.named(key),
-      ` (${key})`,
+      ...of.named(0, query),
+      ` (${of.position(0, query)}) ${verb} `,
+      ...of.named(1, key),
+      ` (${of.position(1, key)})`,
     ];
-    const heads = app.headsOf(of);
-    if (!heads.some(([layer]) => app.canRead(layer, token, key))) {
-      const later = key > token && info.masks[of.layer][0] === "causal";
+    if (!of.canRead(meta.layer, query, key)) {
+      const later = of.first(1, key) > of.first(0, query) && of.isCausal(meta.layer);
       return [named("cannot attend to"), later ? "it comes later" : "it is outside the layer's window"];
     }
-    if (of.what) return [named("and"), number(of, token, key)];
+    if (meta.what) return [named("and"), number(meta, token, key)];
     try {
-      const weights = await Promise.all(heads.map(([layer, head]) => app.exact({ ...of, layer, head }, token)));
-      const mean = weights.reduce((sum, weight) => sum + weight(key), 0) / heads.length;
-      const what = heads.length > 1 ? `mean weight of ${heads.length} heads ` : "weight ";
-      return [named("attends to"), [what, app.make("b", "", app.precise(mean))]];
+      const weight = await app.exact(meta, query);
+      return [named("attends to"), ["weight ", app.make("b", "", app.precise(weight(key)))]];
     } catch {
       return [named("attends to"), "the exact weight could not be fetched"];
     }

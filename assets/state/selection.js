@@ -81,6 +81,12 @@
       if (kind === "causal") return key <= query && (reach === null || query - key < reach);
       return reach === null || Math.abs(query - key) <= reach;
     },
+    /** A position that `can` lets through: `wanted`, or the first of `count`; `wanted` if there is none. */
+    first(count, can, wanted) {
+      if (can(wanted)) return wanted;
+      for (let i = 0; i < count; i += 1) if (can(i)) return i;
+      return wanted;
+    },
     /** First and last of `count` positions that `can` lets through, around one that it does. */
     span(count, can, inside) {
       let first = inside;

@@ -18,21 +18,29 @@ class CardTabs(Component):
     those of dash.dcc have no roles and cannot take the focus (docs/decisions/033).
 
     Args:
-        children: the panels, in the order of the tabs.
+        children: the panels, in the order of the tabs. options: the fields of what the tabs share, which stand in the
+            options of the open one.
         id: of the row. label: the row's accessible name.
         tabs: each with `id`, `value`, `label` and `panel`, the id of its panel. active_tab: the open tab's value.
     """
 
-    _children_props: list[str] = []  # noqa: RUF012 - as Dash declares them
-    _base_nodes = ["children"]  # noqa: RUF012
+    _children_props: list[str] = ["options"]  # noqa: RUF012 - as Dash declares them
+    _base_nodes = ["options", "children"]  # noqa: RUF012
     _namespace = "dashboard_components"
     _type = "CardTabs"
 
     def __init__(
-        self, children: Sequence[Component], id: str, label: str, tabs: Sequence[dict[str, str]], active_tab: str
+        self,
+        children: Sequence[Component],
+        id: str,
+        label: str,
+        tabs: Sequence[dict[str, str]],
+        active_tab: str,
+        options: Sequence[Component] = (),
     ) -> None:
-        self._prop_names = ["children", "id", "label", "tabs", "active_tab"]
+        self._prop_names = ["children", "id", "label", "tabs", "active_tab", "options"]
         self._valid_wildcard_attributes: list[str] = []
         self.available_properties = self._prop_names
         self.available_wildcard_properties: list[str] = []
-        super().__init__(children=list(children), id=id, label=label, tabs=list(tabs), active_tab=active_tab)
+        given = {"id": id, "label": label, "tabs": list(tabs), "active_tab": active_tab, "options": list(options)}
+        super().__init__(children=list(children), **given)

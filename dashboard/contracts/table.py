@@ -31,7 +31,7 @@ class Table:
         columns: as many as each row has cells. rows: read once, in order; they may be generated lazily.
         count: the number of rows. selected: indices of the rows of the selected and the second token.
         row_is: what row i stands for if it is a token: choosing the row proposes `token` or `second` = i; "" for
-            nothing.
+            nothing. tokens: the token of each row, if that is not i.
         strong: indices of rows that the figure draws bold.
     """
 
@@ -41,4 +41,5 @@ class Table:
     count: int
     selected: tuple[int, ...] = ()
     row_is: Literal["", "token", "second"] = ""
+    tokens: tuple[int, ...] = ()
     strong: tuple[int, ...] = ()

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.aggregates import SHARE, rolled_out
+from dashboard.contracts.streams import check
 from dashboard.contracts.token import Token
-from dashboard.errors import RunShapeError
+from dashboard.errors import BadRequestError, RunShapeError
 from dashboard.figures.labels import name_chosen
 from dashboard.figures.pixels import grey_uri, held, packed, pooled
 from dashboard.figures.spec import Spec, typed
@@ -28,6 +30,9 @@ LEGEND_WEIGHTS = (0, 0.0625, 0.25, 0.5625, 1)
 GAPS_UP_TO = 40  # tokens up to which cells have gaps between them
 POSITIONS_ABOVE = 80  # tokens above which columns carry only positions
 LABEL_STEPS = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+Marked = tuple[int | None, int | None] | tuple[int | None, int | None, int | None]  # rows and columns: `attention_map`
+NOTHING: Marked = (None, None)
+Positions = tuple[Sequence[int] | None, Sequence[int] | None]  # of rows and columns in the text; None: their index
 
 
 def shades(weights: np.ndarray, allowed: np.ndarray | None = None) -> np.ndarray:
@@ -54,7 +59,8 @@ def attention_map(
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
     allowed: np.ndarray | None = None,
-    selected: tuple[int | None, int | None] = (None, None),
+    selected: Marked = NOTHING,
+    positions: Positions = (None, None),
 ) -> go.Figure:
     """The page's heatmap of one head, with labels, exact values on hover, and frames.
 
@@ -62,7 +68,9 @@ def attention_map(
         weights: (query, key) float, each 0 … 1.
         queries, keys: one label per row, and one per column.
         allowed: (query, key) bool, the pairs that the model's mask allows; the others stay empty.
-        selected: the selected token, whose row is framed, and the second, whose row and column have dashed frames.
+        selected: the selected token's row, which is framed, and the second token's column and row, which have dashed
+            frames; of two numbers, the last is both.
+        positions: of the rows and of the columns in the text, where they are not 0, 1, 2 …
 
     Raises:
         RunShapeError: weights and tokens do not match.
@@ -79,15 +87,25 @@ def attention_map(
     exact, form = weights.astype(object), ":.6g"
     if not np.isfinite(weights).all():
         exact, form = np.where(np.isfinite(weights), np.char.mod("%.6g", weights), "not finite").astype(object), ""
+    at, (y, x) = _told(positions, weights.shape)
     hover = {
         "hoverinfo": None,
-        "customdata": np.stack([columns, rows, exact], axis=-1),
+        "customdata": np.stack([columns, rows, exact, *at], axis=-1),
         # for files and notebooks; the page's own tooltip is in assets/overlays/matrix.js
-        "hovertemplate": "%{customdata[1]} (%{y}) attends to %{customdata[0]} (%{x})<br>"
+        "hovertemplate": f"%{{customdata[1]}} (%{{{y}}}) attends to %{{customdata[0]}} (%{{{x}}})<br>"
         f"weight <b>%{{customdata[2]{form}}}</b><extra></extra>",
     }
     [cells] = spec["data"]
-    return _labelled({**spec, "data": [{**cells, **hover, "z": shade}]}, queries, keys, selected, allowed)
+    return _labelled({**spec, "data": [{**cells, **hover, "z": shade}]}, queries, keys, selected, allowed, positions)
+
+
+def _told(positions: Positions, shape: tuple[int, ...]) -> tuple[list[np.ndarray], tuple[str, str]]:
+    """(query, key) arrays of the positions of each cell's query and key, and where a hover text finds the two."""
+    if positions[0] is None or positions[1] is None:
+        return [], ("y", "x")
+    queries, keys = (np.array([int(at) for at in side], dtype=object) for side in positions if side is not None)
+    found = [np.broadcast_to(queries[:, None], shape), np.broadcast_to(keys[None, :], shape)]
+    return found, ("customdata[3]", "customdata[4]")
 
 
 def attention_cells(
@@ -122,22 +140,23 @@ def attention_picture(
     shade: np.ndarray,
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
-    selected: tuple[int | None, int | None] = (None, None),
+    selected: Marked = NOTHING,
     pixels: int | None = None,
+    positions: Positions = (None, None),
 ) -> go.Figure:
     """The heatmap of a long text as one image, with labels and frames but without exact values on hover.
 
     Args:
         shade: (query, key) uint8, from `shades`; above `pixels` (`LARGEST_PICTURE`) tokens a pixel shows the largest of
             the weights that it covers, and the figure says so.
-        queries, keys, selected: as in `attention_map`.
+        queries, keys, selected, positions: as in `attention_map`.
 
     Raises:
         RunShapeError: shades and tokens do not match.
     """
     _check_shape(shade, queries, keys)
     pixels = pixels or LARGEST_PICTURE
-    figure = _labelled(_frame(queries, keys), queries, keys, selected, shade > 0)
+    figure = _labelled(_frame(queries, keys), queries, keys, selected, shade > 0, positions)
     image = _picture(pooled(shade, pixels))
     figure.add_layout_image({**image, "sizex": len(keys), "sizey": len(queries)})
     if max(shade.shape) > pixels:
@@ -187,20 +206,21 @@ def name_selected(
     figure: go.Figure,
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
-    selected: tuple[int | None, int | None],
+    selected: Marked,
+    positions: Positions = (None, None),
 ) -> None:
     """Label the selected row, and the second token's row and column, in bold, even where other labels are skipped."""
-    token, other = selected
-    rows = ((other if other != token else None, COLOURS.ink), (token, COLOURS.selected))
+    token, other, row = _three(selected)
+    rows = ((row if row != token else None, COLOURS.ink), (token, COLOURS.selected))
     columns = ((other, COLOURS.ink),)
     sides = (
-        (figure.layout.yaxis, queries, rows, False),
-        (figure.layout.xaxis, keys, columns, len(keys) > POSITIONS_ABOVE),
+        (figure.layout.yaxis, queries, rows, False, positions[0]),
+        (figure.layout.xaxis, keys, columns, len(keys) > POSITIONS_ABOVE, positions[1]),
     )
-    for side, tokens, marks, positions_only in sides:
-        names = axis_names(labels_of(tokens))
+    for side, tokens, marks, positions_only, given in sides:
+        names, places = axis_names(labels_of(tokens), positions=given), range(len(tokens)) if given is None else given
         chosen = [
-            (at, f'<b style="color:{colour}">{at if positions_only else escape(names[at])}</b>')
+            (at, f'<b style="color:{colour}">{places[at] if positions_only else escape(names[at])}</b>')
             for at, colour in marks
             if at is not None and at < len(tokens)  # the second token may be a key only
         ]
@@ -241,15 +261,17 @@ def _labelled(
     spec: Spec,
     queries: Sequence[Token | str],
     keys: Sequence[Token | str],
-    selected: tuple[int | None, int | None],
+    selected: Marked,
     allowed: np.ndarray | None,
+    positions: Positions,
 ) -> go.Figure:
     """The page's figure plus what the page draws itself: labels, axis names, frames."""
     names, columns = (labels_of(queries), labels_of(keys)), len(keys)
     layout = {name: value for name, value in spec["layout"].items() if name != "meta"}
-    x = _ticks(names[1], positions_only=columns > POSITIONS_ABOVE) | {"tickangle": -45 if columns <= 24 else -90}
+    x = _ticks(names[1], positions[1], positions_only=columns > POSITIONS_ABOVE)
+    x |= {"tickangle": -45 if columns <= 24 else -90}
     x |= {"title": {**AXIS_TITLE, "text": "key", "standoff": 8}, "showticklabels": True}
-    y = _ticks(names[0]) | {"title": {**AXIS_TITLE, "text": "query"}, "showticklabels": True}
+    y = _ticks(names[0], positions[0]) | {"title": {**AXIS_TITLE, "text": "query"}, "showticklabels": True}
     margin = _margin(*names, _longest)
     layout |= {
         "xaxis": {**layout["xaxis"], **x},
@@ -280,11 +302,11 @@ def _longest_on_page(labels: list[str]) -> int:
     return max(min(len(label), 12) for label in labels) + 1 + len(str(len(labels) - 1))
 
 
-def _ticks(labels: list[str], positions_only: bool = False) -> dict[str, Any]:
+def _ticks(labels: list[str], positions: Sequence[int] | None, positions_only: bool = False) -> dict[str, Any]:
     """As many labels as fit along an axis."""
     shown = list(range(0, len(labels), label_step(len(labels))))
-    written = axis_names(labels)
-    names = [str(i) if positions_only else escape(written[i]) for i in shown]
+    written, places = axis_names(labels, positions=positions), range(len(labels)) if positions is None else positions
+    names = [str(places[i]) if positions_only else escape(written[i]) for i in shown]
     return {"tickvals": shown, "ticktext": names, "tickfont": {"family": TOKEN_FONT, "size": 11}}
 
 
@@ -293,11 +315,15 @@ def label_step(count: int, pixels: float = 520, least: float = 13) -> int:
     return next((step for step in LABEL_STEPS if step * pixels / count >= least), LABEL_STEPS[-1])
 
 
-def _frames(
-    selected: tuple[int | None, int | None], shape: tuple[int, ...], allowed: np.ndarray | None
-) -> list[dict[str, Any]]:
+def _three(selected: Marked) -> tuple[int | None, int | None, int | None]:
+    """The selected row, the second token's column, and its row."""
+    token, other, *more = selected
+    return token, other, more[0] if more else other
+
+
+def _frames(selected: Marked, shape: tuple[int, ...], allowed: np.ndarray | None) -> list[dict[str, Any]]:
     """Frames for the selected token's row, and the second token's row and column, as far as the mask allows."""
-    token, other = selected
+    token, other, row = _three(selected)
     allowed = np.ones(shape, dtype=bool) if allowed is None else allowed
     frames = []
     line = {"color": COLOURS.ink, "width": 1.5, "dash": "dash"}
@@ -306,8 +332,8 @@ def _frames(
         frames.append(
             {"type": "rect", "x0": other - 0.5, "x1": other + 0.5, "y0": first - 0.5, "y1": last + 0.5, "line": line}
         )
-    if other is not None and other < shape[0]:
-        frames.append(_row(other, allowed, line))
+    if row is not None and row < shape[0]:
+        frames.append(_row(row, allowed, line))
     if token is not None:
         frames.append(_row(token, allowed, {"color": COLOURS.selected, "width": 2}))
     return frames
@@ -321,7 +347,7 @@ def _row(query: int, allowed: np.ndarray, line: dict[str, Any]) -> dict[str, Any
 def _span(allowed: np.ndarray) -> tuple[int, int]:
     """The first and the last allowed position."""
     places = np.flatnonzero(allowed)
-    return int(places[0]), int(places[-1])
+    return (int(places[0]), int(places[-1])) if len(places) else (0, len(allowed) - 1)
 
 
 def _picture(shade: np.ndarray) -> dict[str, Any]:
@@ -379,6 +405,58 @@ def plot_attention_heatmap(
     top = figure.layout.margin.t + 42  # the title, the axis name, the labels
     figure.update_layout(title=title, width=640, height=668, margin={"t": top}, paper_bgcolor=COLOURS.surface)
     return in_theme(figure, LIGHT)
+
+
+def plot_attention_aggregate(
+    attentions: Any,
+    tokens: Sequence[Any],
+    of: str = "rollout",
+    layer: int | None = None,
+    attention_share: float = SHARE,
+) -> go.Figure:
+    """Draw the attention of several heads as one heatmap, from plain Hugging Face outputs.
+
+    Args:
+        attentions: per layer (head, query, key), as `outputs.attentions` gives them; leading axes of length 1 are
+            dropped.
+        tokens: as in `plot_attention_heatmap`.
+        of: "rollout" (Abnar & Zuidema 2020) from layer 0 through `layer`; "mean" or "max" of the heads of `layer`, or
+            of all layers if that is None.
+        layer: from 0; None is the last layer for a rollout. attention_share: of a rollout, 0 … 1; the rest is the
+            residual stream, half in the paper.
+
+    Raises:
+        RunShapeError: not one matrix per head and layer, or the number of tokens does not match.
+        BadSelectionError: there is no such layer. BadRequestError: there is no such aggregate.
+    """
+    if of not in ("rollout", "mean", "max"):
+        raise BadRequestError(f"There is no aggregate “{str(of)[:40]}”. Choose rollout, mean or max.")
+    layers = [_heads(one) for one in attentions]
+    if not layers:
+        raise RunShapeError("There is no layer's attention. Pass outputs.attentions of a model called with it.")
+    check("layer", layer, len(layers))
+    last = len(layers) - 1 if layer is None else layer
+    if of == "rollout":
+        weights = rolled_out((heads.mean(axis=0) for heads in layers[: last + 1]), attention_share)
+        words = f"Attention rollout, layers 0 to {last}: {attention_share:.0%} attention, the rest the residual stream"
+    else:
+        heads = np.concatenate(layers if layer is None else [layers[layer]])
+        weights = heads.mean(axis=0) if of == "mean" else heads.max(axis=0)
+        how, where = "Mean" if of == "mean" else "Largest", "all layers" if layer is None else f"layer {layer}"
+        words = f"{how} weight of {len(heads)} heads, {where}"
+    figure = plot_attention_heatmap(weights, tokens)
+    figure.update_layout(title={"text": words + _not_finite_line(weights)})
+    return figure
+
+
+def _heads(layer: Any) -> np.ndarray:
+    """(head, query, key) float64 of one layer."""
+    weights = as_array(layer).astype(np.float64)
+    while weights.ndim > 3 and weights.shape[0] == 1:
+        weights = weights[0]
+    if weights.ndim != 3:
+        raise RunShapeError(f"A layer's attention has shape {weights.shape}; pass (head, query, key) of one text.")
+    return weights
 
 
 def _not_finite_line(weights: np.ndarray) -> str:

@@ -205,11 +205,14 @@ def numbered(labels: Sequence[str], longest: int | None = None) -> list[str]:
     return [f"{isolated(label)} {i}" if alone[i] else isolated(label) for i, label in enumerate(short)]
 
 
-def axis_names(labels: Sequence[str], longest: int = 12) -> list[str]:
-    """Labels along an axis, cut; identical ones add their position."""
+def axis_names(labels: Sequence[str], longest: int = 12, positions: Sequence[int] | None = None) -> list[str]:
+    """Labels along an axis, cut; identical ones add their position: their index, if there are no `positions`."""
     short = [elide(label, longest) for label in labels]
     counts = Counter(short)
-    return [f"{isolated(label)} {i}" if counts[label] > 1 else isolated(label) for i, label in enumerate(short)]
+    at = range(len(short)) if positions is None else positions
+    return [
+        f"{isolated(label)} {i}" if counts[label] > 1 else isolated(label) for i, label in zip(at, short, strict=True)
+    ]
 
 
 def notes_of(token: Token, source: str) -> list[str]:

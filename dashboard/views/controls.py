@@ -20,6 +20,9 @@ class Control(ABC):
     Attributes:
         name: makes the component's id and the address parameter, `<view>-<name>`. label: what a person reads.
         kinds: the model kinds that it applies to. help: an extra sentence if the label is not enough.
+        shared: one control for all views of the card that declare it; its id and address parameter are
+            `<card>-<name>`. needs: what a text must have for it to apply (`analysis.attention_reading.offered`).
+        when: it applies only if one of these controls of the view has one of these values, as (name, values).
     """
 
     name: str
@@ -27,6 +30,9 @@ class Control(ABC):
     _: KW_ONLY
     kinds: tuple[ModelKind, ...] = ALL_KINDS
     help: str = ""
+    shared: bool = False
+    needs: str = ""
+    when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
 
     @property
     @abstractmethod
@@ -88,7 +94,7 @@ class Number(Control):
         if not self.least <= value <= self.most:
             return self.start
         steps = round((value - self.least) / self.step)
-        found = self.least + steps * self.step
+        found = float(f"{self.least + steps * self.step:.9g}")  # as an address writes it
         return int(found) if isinstance(self.step, int) and isinstance(self.least, int) else found
 
     def text(self, value: float) -> str:

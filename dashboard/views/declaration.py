@@ -10,6 +10,8 @@ import plotly.graph_objects as go
 from dash import html
 from dash.development.base_component import Component
 
+from dashboard.analysis.attention_reading import offered
+from dashboard.components import ids
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.derived import DerivedRequest
@@ -129,6 +131,22 @@ class View:
             raise ValueError(f"{self.name} is a tab of “{self.card}”; choose one of these cards: {', '.join(CARDS)}.")
         if self.table is not None and not self.is_table and SHOW not in self.controls:
             object.__setattr__(self, "controls", (SHOW, *self.controls))
+
+    def setting(self, control: Control) -> str:
+        """The id and address parameter of one of its controls."""
+        return ids.control_id(self.card if control.shared else self.name, control.name)
+
+    def applying(self, run: ModelRun, options: Options) -> tuple[Control, ...]:
+        """Those of its controls that change something for this run with these options, in order."""
+        offers = offered(run.main)
+        found: dict[str, Control] = {}
+        for control in self.controls:
+            fits = run.model.kind in control.kinds and (not control.needs or control.needs in offers)
+            values = {name: options.get(name, one.default) for name, one in found.items()}
+            chosen = any(name in values and values[name] in wanted for name, wanted in control.when)
+            if fits and (chosen or not control.when):
+                found[control.name] = control
+        return tuple(found.values())
 
     def fields(self, options: Options) -> tuple[str, ...]:
         """The selection fields that the figure depends on with these options."""

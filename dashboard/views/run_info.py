@@ -10,6 +10,7 @@ import numpy as np
 
 from dashboard import __version__
 from dashboard.analysis.attention import head_tags
+from dashboard.analysis.attention_reading import offered, words_of
 from dashboard.catalog.examples import Example, example_for
 from dashboard.contracts.precision import AUTO, mark_of
 from dashboard.contracts.request import RunRequest
@@ -58,6 +59,8 @@ def describe_run(run: ModelRun, form_dtype: str | None = None) -> dict[str, Any]
         "patterns": _patterns(run),
         "pictures": run.attention_of().has("thumbnails"),
         "masked": "masked/top_ids" in run.arrays,
+        "offers": sorted(offered(run.main)),
+        "continues": [token for word in words_of(run.main) for token in word[1:]],
         "masks": [[recipe.mask, recipe.window] for recipe in map(run.recipe, range(run.model.layers))],
         "version": __version__,
         "stamp": run.stamp,

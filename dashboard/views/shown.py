@@ -40,8 +40,8 @@ def long_table(table: Table) -> dict[str, Any]:
 
     Returns:
         `title`; `caption` (a plain tree); `columns`, each with `name`, `unit`, `number` (whether it holds numbers) and
-        `decimals`; `rows`, each a list of its index in the table and its cells; `selected`, `strong`, `row_is` as in
-        `Table`. Numbers have nine digits; one that is not finite is a text.
+        `decimals`; `rows`, each a list of its index in the table and its cells; `selected`, `strong`, `row_is`,
+        `tokens` as in `Table`. Numbers have nine digits; one that is not finite is a text.
     """
     first, rows = _rows(table)
     formats, numeric = _formats(table, rows)
@@ -58,6 +58,7 @@ def long_table(table: Table) -> dict[str, Any]:
         "selected": list(table.selected),
         "strong": list(table.strong),
         "row_is": table.row_is,
+        "tokens": list(table.tokens),
     }
 
 
@@ -110,7 +111,9 @@ def _row(table: Table, index: int, row: Sequence[Cell], formats: list[int], nume
     order = table.selected.index(index) if index in table.selected else None
     cells = [_cell(value, formats[i], numeric[i]) for i, value in enumerate(row)]
     if table.row_is:
-        button = html.Button(str(row[0]), type="button", **attributes(data_row=str(index), data_row_is=table.row_is))
+        token = {"data_row_token": str(table.tokens[index])} if table.tokens else {}
+        named = attributes(data_row=str(index), data_row_is=table.row_is, **token)
+        button = html.Button(str(row[0]), type="button", **named)
         cells[0] = html.Td(button, className="number")
     if order is None:
         return html.Tr(cells, className="strong" if index in table.strong else None)

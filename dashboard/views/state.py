@@ -10,7 +10,7 @@ from dashboard.components import ids
 from dashboard.contracts.selection import Selection
 from dashboard.views.cards import LARGE, cards_of, large_of
 from dashboard.views.controls import Control
-from dashboard.views.declaration import View
+from dashboard.views.declaration import CARDS, View
 
 MOVED = {  # choices of earlier versions that are tabs today: what an address said → what it says today
     ("hidden-draw", "path"): {"hidden": "path"},
@@ -39,9 +39,13 @@ class Setting:
 def settings_of(views: Sequence[View]) -> list[Setting]:
     """Every control of every view, every card's open tab, and which card is large."""
     cards = cards_of(views)
-    controls = [(view, control, ids.control_id(view.name, control.name)) for view in views for control in view.controls]
+    controls: dict[str, tuple[str, Control]] = {}
+    for view in views:
+        for control in view.controls:  # a shared one is declared by several views
+            title = CARDS[view.card] if control.shared else view.title
+            controls.setdefault(view.setting(control), (title, control))
     return [
-        *(Setting(name, "value", name, control, view.title) for view, control, name in controls),
+        *(Setting(name, "value", name, control, title) for name, (title, control) in controls.items()),
         *(Setting(ids.tabs_id(card.name), "active_tab", card.name, card.tabs, card.title) for card in cards),
         Setting(ids.LARGE, "data", LARGE, large_of(cards), "The page"),
     ]
@@ -107,9 +111,7 @@ class ViewState:
         """
         query = todays(raw, views)
         options = {
-            view.name: view.options(
-                tuple(query.get(ids.control_id(view.name, control.name)) for control in view.controls)
-            )
+            view.name: view.options(tuple(query.get(view.setting(control)) for control in view.controls))
             for view in views
         }
         cards = cards_of(views)
@@ -133,7 +135,11 @@ class ViewState:
         """The address of this state, with only what differs from the defaults."""
         query = self.selection.to_query()
         values = {
-            ids.control_id(name, control): value for name, own in self.options.items() for control, value in own.items()
+            view.setting(control): self.options[view.name][control.name]
+            for view in views
+            if view.name in self.options
+            for control in view.controls
+            if control.name in self.options[view.name]
         }
         values |= {**self.tabs, LARGE: self.large}
         for setting in settings_of(views):

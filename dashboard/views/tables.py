@@ -11,19 +11,18 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from dashboard.analysis.mean_heads import Heads, mean_allowed, mean_rows
+from dashboard.analysis.attention_reading import AttentionReading
 from dashboard.analysis.prediction import BoundedProbability, shared_candidates
 from dashboard.analysis.projection import Projection, Trajectories
 from dashboard.analysis.similarity import similarity
 from dashboard.contracts.context import Context
 from dashboard.contracts.prediction import Prediction, TokenProbability
 from dashboard.contracts.selection import Selection
-from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.contracts.token import Token
 from dashboard.figures.outlier_text import names_text
-from dashboard.figures.text import isolated, minus, percent, place_name, place_sign
-from dashboard.figures.tokens import Names, distinct, labels_of, run_labels, token_label
+from dashboard.figures.text import elide, isolated, minus, percent, place_name, place_sign
+from dashboard.figures.tokens import Names, distinct, label_of, labels_of, run_labels, token_label
 
 LONGEST_IN_HEADING = 20  # characters of a token
 BLOCK = 262_144  # weights that are derived at a time while a whole head is read or drawn
@@ -42,54 +41,84 @@ def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Se
     return Table(title, heads, rows, len(rows), marked(context.selection), "token")
 
 
-def row_table(attention: Attention, selection: Selection, name: str) -> Table:
-    """One row per key: the selected query's weight in the selected head or the mean of several, and the second query's.
+def row_table(reading: AttentionReading, selection: Selection, place: str) -> Table:
+    """One row per key: the selected query's weight, and the second query's; `place` says what the weights are of.
 
-    Args:
-        name: of the head or heads, for the title.
+    A query that is left out has no column.
     """
-    keys = run_labels(attention.answers)
-    queries = marked(selection)
+    queries = {query: row for query in marked(selection) if (row := reading.row_of(query)) is not None}
     read: list[list[Cell]] = []
-    for query in queries:
-        weights = mean_rows(attention, selection.all_heads, query, query + 1)[0]
-        allowed = mean_allowed(attention, selection.all_heads, query, query + 1)[0]
+    for row in queries.values():
+        weights, allowed = reading.weights(row, row + 1)[0], reading.allowed(row, row + 1)[0]
         read.append([float(weight) if may else "masked" for weight, may in zip(weights, allowed, strict=True)])
-    rows: list[tuple[Cell, ...]] = [(key, label, *(weights[key] for weights in read)) for key, label in enumerate(keys)]
-    names = [f"{isolated(run_labels(attention.asks, LONGEST_IN_HEADING)[query])} ({query})" for query in queries]
+    labels, tokens = side_labels(reading, 1), tuple(group[0] for group in reading.columns)
+    rows: list[tuple[Cell, ...]] = [
+        (token, label, *(weights[at] for weights in read))
+        for at, (token, label) in enumerate(zip(tokens, labels, strict=True))
+    ]
+    names = [
+        f"{isolated(side_labels(reading, 0, LONGEST_IN_HEADING)[row])} ({reading.rows[row][0]})"
+        for row in queries.values()
+    ]
     columns = [Column("Weight")] if len(names) == 1 else [Column(f"Weight of {name}") for name in names]
     verb = "attends" if len(names) == 1 else "attend"
-    title = f"{name}: what {' and '.join(names)} {verb} to"
-    return Table(title, (Column("Key"), Column("Token"), *columns), rows, len(rows), queries, "second")
+    title = f"{place}: what {' and '.join(names)} {verb} to" if names else f"{place}: the selected token is left out"
+    places = [reading.column_of(token) for token in marked(selection)]
+    chosen = tuple(dict.fromkeys(at for at in places if at is not None))
+    whole = tokens == tuple(range(len(reading.attention.answers)))
+    table = (Column("Key"), Column("Token"), *columns)
+    return Table(title, table, rows, len(rows), chosen, "second", () if whole else tokens)
 
 
-def head_table(attention: Attention, heads: Heads, name: str) -> Table:
-    """Every (query, key) pair of one head, or of the mean of several, row by row; the weight is None where the model's
-    mask forbids the key. `name`: of the head or heads, for the title.
+def side_labels(reading: AttentionReading, side: int, longest: int | None = None) -> list[str]:
+    """The label of each row (side 0) or column (side 1), as in the token strip; a word has one for its pieces."""
+    stream = (reading.attention.asks, reading.attention.answers)[side]
+    groups, names = ((reading.rows, reading.queries), (reading.columns, reading.keys))[side]
+    own = run_labels(stream, longest)
+    return [
+        own[group[0]] if len(group) == 1 else _cut(label_of(name), longest)
+        for group, name in zip(groups, names, strict=True)
+    ]
 
-    The rows are derived while they are read, some queries at a time, so a long text needs no whole matrix.
+
+def _cut(label: str, longest: int | None) -> str:
+    return label if longest is None else elide(label, longest)
+
+
+def head_table(reading: AttentionReading, place: str) -> Table:
+    """Every pair of a query and a key, row by row; the weight is None where the model's mask forbids the key.
+
+    The rows are derived while they are read, some queries at a time, so a long text needs no whole matrix of one head.
     """
-    queries, keys = attention.shape
+    queries, keys = reading.shape
     names = ("Query", "Query token", "Key", "Key token", "Weight", "Query label", "Key label")
-    columns = tuple(Column(heading) for heading in names)
-    title = f"{name}: every weight; empty where the mask hides the key from the query"
-    return Table(title, columns, _pairs(attention, heads), queries * keys)
+    columns = tuple(Column(name) for name in names)
+    title = f"{place}: every weight; empty where the mask hides the key from the query"
+    return Table(title, columns, _pairs(reading), queries * keys)
 
 
-def _pairs(attention: Attention, heads: Heads) -> Iterator[tuple[Cell, ...]]:
-    queries, keys = attention.shape
-    (asks, asking), (answers, answering) = (
-        ([token.text for token in stream.tokens], run_labels(stream)) for stream in (attention.asks, attention.answers)
-    )
-    height = max(1, BLOCK // keys)
+def row_blocks(reading: AttentionReading) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the first row and the (row, column) weights of some rows at a time, so a long text needs no whole matrix of
+    one head."""
+    queries, keys = reading.shape
+    height = max(1, BLOCK // max(1, keys))
     for first in range(0, queries, height):
-        last = min(queries, first + height)
-        weights, allowed = (read(attention, heads, first, last) for read in (mean_rows, mean_allowed))
-        for query in range(first, last):
+        yield first, reading.weights(first, min(queries, first + height))
+
+
+def _pairs(reading: AttentionReading) -> Iterator[tuple[Cell, ...]]:
+    keys = len(reading.columns)
+    asks, answers = ([token.text for token in side] for side in (reading.queries, reading.keys))
+    asking, answering = side_labels(reading, 0), side_labels(reading, 1)
+    rows, columns = ([group[0] for group in groups] for groups in (reading.rows, reading.columns))
+    for first, weights in row_blocks(reading):
+        allowed = reading.allowed(first, first + len(weights))
+        for query in range(first, first + len(weights)):
             row, readable = weights[query - first].tolist(), allowed[query - first].tolist()
             for key in range(keys):
                 weight = row[key] if readable[key] else None
-                yield query, asks[query], key, answers[key], weight, asking[query], answering[key]
+                pair = (rows[query], asks[query], columns[key], answers[key], weight)
+                yield *pair, asking[query], answering[key]
 
 
 def points_table(

@@ -65,7 +65,7 @@ def _card(card: Card) -> html.Section:
     return html.Section(
         [
             html.Div(className="enlarge-slot", **frozen(enlarge)),
-            CardTabs(panels, ids.tabs_id(card.name), f"Views of {card.title}", tabs, card.views[0].name),
+            CardTabs(panels, ids.tabs_id(card.name), f"Views of {card.title}", tabs, card.views[0].name, _shared(card)),
         ],
         className="card-box card-of-views",
         id=ids.card_id(card.name),
@@ -92,7 +92,7 @@ def _panel(view: View) -> ViewPanel:
     }
     return ViewPanel(
         [graph, *late],
-        [_control(view.name, control) for control in view.controls],
+        [_control(view.setting(control), control) for control in view.controls if not control.shared],
         ids.panel_id(view.name),
         view.name,
         ids.tab_id(view.card, view.name),
@@ -155,10 +155,35 @@ def _formats(name: str, legend: str, formats: Sequence[str]) -> html.Div:
     )
 
 
-def _control(view: str, control: Control) -> html.Fieldset:
-    named = attributes(aria_label=control.label, data_legend=control.label, data_kinds=" ".join(control.kinds))
+def _shared(card: Card) -> list[html.Fieldset]:
+    """The controls that views of a card share, each once; it says which views take it."""
+    takes: dict[str, tuple[Control, list[View]]] = {}
+    for view in card.views:
+        for control in view.controls:
+            if control.shared:
+                takes.setdefault(view.setting(control), (control, []))[1].append(view)
+    return [
+        _control(name, control, views=" ".join(view.name for view in views)) for name, (control, views) in takes.items()
+    ]
+
+
+def _control(name: str, control: Control, views: str = "") -> html.Fieldset:
+    """A control, and what assets/components/options.js must know to offer it only where it changes something."""
+    beside = name.removesuffix(control.name)
+    when = [[beside + other, [str(_text(value)) for value in values]] for other, values in control.when]
+    facts = {"data_setting": name, "data_kinds": " ".join(control.kinds)}
+    facts |= {"data_needs": control.needs} if control.needs else {}
+    facts |= {"data_when": json.dumps(when)} if when else {}
+    facts |= {"data_views": views} if views else {}
+    if not isinstance(control, Switch):  # which says it itself
+        facts["data_legend"] = control.label
+    named = attributes(aria_label=control.label, **facts)
     more = [html.Small(control.help, className="control-help")] if control.help else []
-    return html.Fieldset([_field(ids.control_id(view, control.name), control), *more], **named)
+    return html.Fieldset([_field(name, control), *more], **named)
+
+
+def _text(value: Any) -> str:
+    return ("on" if value else "off") if isinstance(value, bool) else str(value)
 
 
 def _field(name: str, control: Control) -> Any:
@@ -174,7 +199,7 @@ def _field(name: str, control: Control) -> Any:
             control.least, control.most, control.step, value=control.default, id=name, marks=ends, updatemode="mouseup"
         )
     if isinstance(control, Number):
-        bounds = {"min": control.least, "max": control.most, "step": control.step}
+        bounds = {"min": control.least, "max": control.most, "step": control.step, "placeholder": control.label}
         return dbc.Input(id=name, type="number", value=control.default, debounce=True, size="sm", **bounds)
     bounds = {"maxlength": control.longest} if isinstance(control, Text) else {}
     return dbc.Input(

@@ -93,7 +93,7 @@ def _count_no_clicks(part: Any) -> None:
 
 def _for_asking(view: View, first: bool) -> dict[str, Any]:
     """What the browser must know to request a view's content (assets/state/card-content.js)."""
-    options = [ids.control_id(view.name, control.name) for control in view.controls if control != SHOW]
+    options = [view.setting(control) for control in view.controls if control != SHOW]
     return {
         "name": view.name,
         "card": view.card,

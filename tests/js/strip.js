@@ -19,6 +19,7 @@ const INFO = {
   legend: ["· a space", "↵ a line break"],
   breaks: [2],
   special: [0],
+  continues: [3],
   surprisal: [null, 11.9, 0.04, null],
   impossible: [3],
   warning: null,
@@ -68,6 +69,7 @@ function page(info = {}, selection = {}) {
   app.captions = () => app.stripCaption("");
   const all = { ...INFO, ...info };
   app.state.info = all;
+  app.state.options = {};
   app.state.selection = { run: "r", token: 1, layer: 1, head: 0, second: null, ...selection };
   app.paint("run");
   app.paint("selection");

@@ -234,18 +234,16 @@ test("of a strip that scrolls, the caption says which lines are in view", () => 
   assert.equal(caption(128), "colour: surprisal · lines 5–7 of 7; follows the selected token");
 });
 
-test("options of another kind of model are not offered", () => {
-  const { document } = page();
-  for (const kinds of ["masked", "masked causal"]) {
-    const field = document.createElement("fieldset");
-    field.dataset.kinds = kinds;
-    document.documentElement.append(field);
-  }
-  document.fire("options-made", document.documentElement);
+test("pieces stand with the piece before them where attention is read word by word", () => {
+  const { app, byId, token } = page();
   assert.deepEqual(
-    document.querySelectorAll("fieldset[data-kinds]").map((field) => field.hidden),
-    [true, false],
+    [1, 3].map((index) => token(index).classList.contains("continues")),
+    [false, true],
   );
+  assert.equal(byId("tokens").classList.contains("words"), false);
+  app.state.options = { "attention-words": true };
+  app.paint("options");
+  assert.equal(byId("tokens").classList.contains("words"), true);
 });
 
 test("values that are not finite are said", () => {

@@ -40,7 +40,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     "catalog.gguf_files": ("catalog", "capture.from_gguf", *DISK, *GROUND),
     "capture": ("capture", "catalog", "analysis.token_text", *DISK, "__init__", *GROUND),
     # capture and torch within a function that computes, never where a kind is declared
-    "compute": ("compute", "capture", "catalog", *RUNS),
+    "compute": ("compute", "analysis.aggregates", "capture", "catalog", *RUNS),
     "jobs": ("jobs", "store", *GROUND),
     "jobs.backend": ("jobs.failure", *RUNS),  # the interface, and its side of the web process: they see no queue
     "jobs.failure": BASE,

@@ -43,6 +43,7 @@ def test_every_name_is_defined_where_it_is_said_to_be(name: str) -> None:
     "name",
     [
         "ModelRun",
+        "plot_attention_aggregate",
         "plot_attention_heatmap",
         "plot_attention_norms",
         "plot_classes",

@@ -12,7 +12,8 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.everywhere import weights_everywhere
+from dashboard.analysis.attention_reading import AT_ONCE, NO_AIDS, Aids, AttentionReading, read_attention
+from dashboard.analysis.everywhere import received_everywhere, weights_everywhere
 from dashboard.components.glossary import term
 from dashboard.contracts.context import Context, Options
 from dashboard.contracts.streams import Attention
@@ -21,8 +22,9 @@ from dashboard.figures.head_scores import framed_scores, page_scores
 from dashboard.figures.spec import Spec
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Explanation, Sentence, View, Words
-from dashboard.views.explanation import counted, named
+from dashboard.views.explanation import counted
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.reading import AIDS, aids_of, in_force, name_of, position_of
 from dashboard.views.token_spans import token_at
 
 PAIR, BACK, FIRST, RECEIVED = "pair", "back", "first", "received"
@@ -70,17 +72,27 @@ def _asked(context: Context) -> Asked | None:
     return Asked(token, second) if weight == PAIR else Asked(second, token)
 
 
-def weights(attention: Attention, asked: Asked) -> np.ndarray:
-    """(layer, head) float32: NaN where the mask forbids the pair or the weight is not finite."""
-    if asked.query is None:
+def weights(attention: Attention, asked: Asked, aids: Aids = NO_AIDS) -> np.ndarray:
+    """(layer, head) float32: NaN where the mask forbids the pair, the aids leave it out, or it is not finite."""
+    if asked.query is not None:
+        return weights_everywhere(attention, asked.query, asked.key, aids)
+    if aids == NO_AIDS:
         return np.asarray(attention.received[:, :, asked.key], dtype=np.float32)
-    return weights_everywhere(attention, asked.query, asked.key)
+    return received_everywhere(attention, asked.key, aids)
+
+
+def _too_long(attention: Attention, asked: Asked, aids: Aids) -> bool:
+    """Whether the weights would take every head's whole matrix, of a text too long for that while a person waits."""
+    queries, keys = attention.shape
+    return asked.query is None and aids != NO_AIDS and attention.layers * attention.heads * queries * keys > AT_ONCE
 
 
 def _shown(context: Context) -> np.ndarray | None:
     """(layer, head) weights; None if there is nothing to show."""
-    asked = _asked(context)
-    values = None if asked is None else weights(context.attention, asked)
+    asked, aids = _asked(context), aids_of(context.attention, context.options)
+    if asked is None or _too_long(context.attention, asked, aids):
+        return None
+    values = weights(context.attention, asked, aids)
     return values if values is not None and np.isfinite(values).any() else None
 
 
@@ -100,21 +112,25 @@ def text(context: Context) -> Words:
     attention, selection, asked = context.attention, context.selection, _asked(context)
     if asked is None:
         return Words("Every head", message=_no_second(len(attention.asks)))
-    values = weights(attention, asked)
-    key = [token_at(attention.answers, asked.key), f" ({asked.key})"]
+    reading = read_attention(attention, 0, 0, aids=aids_of(attention, context.options))
+    refused = _refused(reading, asked)
+    if refused is not None:
+        return Words("Every head", message=refused)
+    values, key = weights(attention, asked, reading.aids), _named(reading, 1, asked.key)
     if asked.query is None:
         title = ["How much attention ", *key, " receives in every head"]
         what = "the mean weight on this token over all tokens of the text"
     else:
-        query = [token_at(attention.asks, asked.query), f" ({asked.query})"]
-        if not _allowed(attention, asked.query, asked.key).any():
+        query = _named(reading, 0, asked.query)
+        if not _allowed(reading, asked).any():
             return Words("Every head", message=_forbidden(query, key, asked, context.options["weight"]))
         title = ["How much ", *query, " attends to ", *key, " in every head"]
-        what = "the weight between these two tokens"
+        what = f"the weight between these two {'words' if reading.aids.words else 'tokens'}"
     if not np.isfinite(values).any():
         return Words("Every head", message=not_finite_message(context.run, "These weights are not finite."))
     caption = f"One cell per head: {what}. Stronger colour means more attention (square-root scale)."
-    return Words(title, caption + _empty(attention, asked, values), _footer(values, selection.layer, selection.head))
+    caption += "".join(f" {part}" for part in (in_force(reading), _again(reading)) if part)
+    return Words(title, caption + _empty(reading, asked, values), _footer(values, selection.layer, selection.head))
 
 
 def _no_second(tokens: int) -> list[Any]:
@@ -137,16 +153,53 @@ def _forbidden(query: list[Any], key: list[Any], asked: Asked, weight: str) -> l
     ]
 
 
-def _allowed(attention: Attention, query: int, key: int) -> np.ndarray:
+def _named(reading: AttentionReading, side: int, token: int) -> list[Any]:
+    """A token, or the word that it is in, with its position."""
+    place = reading.row_of(token) if side == 0 else reading.column_of(token)
+    if place is None:
+        return [token_at((reading.attention.asks, reading.attention.answers)[side], token), f" ({token})"]
+    return [name_of(reading, side, place), f" ({position_of(reading, side, place)})"]
+
+
+def _again(reading: AttentionReading) -> str:
+    return "Each row adds up to 1 again." if reading.aids.sums else ""
+
+
+def _refused(reading: AttentionReading, asked: Asked) -> list[Any] | None:
+    """The message if the reading aids leave nothing to show; None if they do not."""
+    attention = reading.attention
+    if _too_long(attention, asked, reading.aids):
+        return [
+            html.B("This weight takes every head’s whole matrix, of a text that is too long for that."),
+            html.P("Choose another weight in Options, or switch the reading aids off."),
+        ]
+    gone = [asked.query] if asked.query is not None and reading.row_of(asked.query) is None else []
+    gone += [asked.key] if reading.column_of(asked.key) is None and asked.key not in gone else []
+    if not gone:
+        return None
+    names: list[Any] = []
+    for token in gone:
+        names += [*([" and "] if names else []), token_at(attention.asks, token), f" ({token})"]
+    verb = "is" if len(gone) == 1 else "are"
+    return [html.B([*names, f" {verb} left out."]), html.P("Choose another token, or leave out fewer in Options.")]
+
+
+def _allowed(reading: AttentionReading, asked: Asked) -> np.ndarray:
     """(layer,) bool: whether the mask of each layer lets the query attend to the key."""
-    return np.array([attention.allowed(layer, query, query + 1)[0][key] for layer in range(attention.layers)])
+    row, column = reading.row_of(asked.query or 0), reading.column_of(asked.key)
+    if row is None or column is None:
+        return np.zeros(reading.attention.layers, dtype=bool)
+    layers = [
+        read_attention(reading.attention, layer, 0, aids=reading.aids) for layer in range(reading.attention.layers)
+    ]
+    return np.array([one.allowed(row, row + 1)[0][column] for one in layers])
 
 
-def _empty(attention: Attention, asked: Asked, values: np.ndarray) -> str:
+def _empty(reading: AttentionReading, asked: Asked, values: np.ndarray) -> str:
     """The message about cells without a colour."""
     if np.isfinite(values).all():
         return ""
-    if asked.query is not None and not _allowed(attention, asked.query, asked.key).all():
+    if asked.query is not None and not _allowed(reading, asked).all():
         return " Empty rows: outside that layer’s window."
     return " Empty cells: the weight is not finite."
 
@@ -181,24 +234,32 @@ def explain(context: Context) -> Explanation:
         if len(attention.asks) == 1:
             return what, [there], ["Options has two weights that need only one token."]
         return what, [there], ["The map then shows how much each head attends from one of the two to the other."]
-    values = weights(attention, asked)
+    reading = read_attention(attention, 0, 0, aids=aids_of(attention, context.options))
+    if _refused(reading, asked) is not None:
+        return (
+            what,
+            ["Nothing is shown: the reading aids leave this weight out, or it would take too long."],
+            ["Options has other weights, and switches the aids off."],
+        )
+    values = weights(attention, asked, reading.aids)
     if not np.isfinite(values).any():
-        if asked.query is None or _allowed(attention, asked.query, asked.key).any():
+        if asked.query is None or _allowed(reading, asked).any():
             return what, ["The weights are not finite here."], ["So no head can be compared with another."]
         why = "A token that comes later, or lies outside a layer’s window, gets no "
         return what, ["No head has a weight here."], [why, term("attention"), ": the mask forbids it."]
-    return what, _own_weight(context, asked, values), _largest(values)
+    return what, _own_weight(context, reading, asked, values), _largest(values)
 
 
-def _own_weight(context: Context, asked: Asked, values: np.ndarray) -> Sentence:
-    attention, layer, head = context.attention, context.selection.layer, context.selection.head
-    weight, key = float(values[layer, head]), named(attention.answers, asked.key)
+def _own_weight(context: Context, reading: AttentionReading, asked: Asked, values: np.ndarray) -> Sentence:
+    layer, head = context.selection.layer, context.selection.head
+    weight, key = float(values[layer, head]), _named(reading, 1, asked.key)
     if not math.isfinite(weight):
         return [f"The selected head {layer}.{head} has no weight here."]
     if asked.query is None:
-        over = f"On average over the {len(attention.asks):,} tokens, head {head} of layer {layer} attends to "
+        rows = f"{len(reading.rows):,} {'words' if reading.aids.words else 'tokens'}"
+        over = f"On average over the {rows}, head {head} of layer {layer} attends to "
         return [over, *key, f" with weight {_short(weight)}, where 1 would be all of the ", term("attention"), "."]
-    query = named(attention.asks, asked.query)
+    query = _named(reading, 0, asked.query)
     there: Sentence = [f"In head {head} of layer {layer}, ", *query, " attends to ", *key]
     return [*there, f" with weight {_short(weight)}, where 1 would be all of its attention."]
 
@@ -249,5 +310,5 @@ VIEW = View(
     explain=explain,
     table=table,
     export=export,
-    controls=(WEIGHT,),
+    controls=(WEIGHT, *AIDS),
 )

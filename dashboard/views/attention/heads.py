@@ -23,6 +23,7 @@ from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import percent
 from dashboard.figures.theme import empty_figure
+from dashboard.views.attention.all_heads import SCORES as COLUMNS
 from dashboard.views.attention.head_definitions import HEADINGS, SHORT, SORTED_BY, definitions
 from dashboard.views.attention.head_sources import (
     COLOUR,
@@ -39,7 +40,6 @@ from dashboard.views.attention.head_sources import (
     uses,
     waiting,
 )
-from dashboard.views.attention.heatmap import SCORES as COLUMNS
 from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import counted

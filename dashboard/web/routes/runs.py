@@ -16,11 +16,13 @@ from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import REPLACED
 from dashboard.errors import (
     BadRequestError,
+    BadSelectionError,
     ReplacedRunError,
     RunNotFoundError,
 )
 from dashboard.figures.heads import packed_heads
 from dashboard.store.run_store import RunStore
+from dashboard.views.reading import asks_of, read_as_asked
 from dashboard.web.build import FOR_EVER
 from dashboard.web.model_picker import is_message, needed_tokenizer
 from dashboard.web.services import Services
@@ -59,11 +61,16 @@ def make_runs(services: Services) -> Blueprint:
     def _weights(key: str, layer: int, head: int) -> Response:
         run = _open(store, key)
         first, last = request.args.get("from", -1, type=int), request.args.get("to", -1, type=int)
-        attention = run.attention_of(request.args.get("kind"))
-        if (last - first) * len(attention.answers) > MOST_WEIGHTS:
+        run.check(layer=layer, head=head)
+        reading = read_as_asked(run, (layer, head), request.args, services)
+        if (last - first) * len(reading.columns) > MOST_WEIGHTS:
             raise BadRequestError(f"Ask for some rows at a time, with from and to: at most {MOST_WEIGHTS:,} weights.")
-        weights = attention.rows(layer, head, first, last)
-        return _kept(weights.astype("<f4").tobytes(), "application/octet-stream", run, f"{layer}-{head}-{first}-{last}")
+        if not 0 <= first < last <= len(reading.rows):
+            raise BadSelectionError(
+                f"Rows {first} to {last} are not there. Choose rows between 0 and {len(reading.rows)}."
+            )
+        tag = "-".join(map(str, (layer, head, first, last, *sorted(asks_of(reading).items()))))
+        return _kept(reading.weights(first, last).astype("<f4").tobytes(), "application/octet-stream", run, tag)
 
     return routes
 

@@ -44,6 +44,10 @@ class NotedOptions(dict[str, Any]):
         self.noted.add(name)
         return super().__getitem__(name)
 
+    def get(self, name: str, default: Any = None) -> Any:
+        self.noted.add(name)
+        return super().get(name, default)
+
 
 class NotedContext(Context):
     """A context that notes whether the run is read."""

@@ -17,7 +17,7 @@ import plotly.graph_objects as go
 import pytest
 from plotly.utils import PlotlyJSONEncoder
 
-from dashboard import plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
+from dashboard import plot_attention_aggregate, plot_attention_heatmap, plot_hidden_pca, plot_token_probabilities
 from dashboard.analysis.projection import Projection, project
 from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
@@ -461,6 +461,41 @@ def test_a_run_and_its_tokens_can_be_given_too() -> None:
     run = make_run()
     figure = plot_attention_heatmap(run.attention(1, 0), run.tokens)
     assert list(figure.layout.yaxis.ticktext) == ["The", "·cat", "·sat", "·on", "·it", "."]
+
+
+def causal_layers(layers: int, heads: int, count: int) -> np.ndarray:
+    """(layer, head, query, key), rows that add up to 1 below the diagonal."""
+    weights = np.tril(RNG.random((layers, heads, count, count)) + 0.01)
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
+
+
+@pytest.mark.parametrize("batch", [0, 1])
+def test_aggregates_of_plain_outputs(batch: int) -> None:
+    layers = causal_layers(3, 2, 4)
+    outputs = tuple(FakeTensor(layer[(None,) * batch]) for layer in layers)
+    rolled = np.eye(4)
+    for layer in layers[:2]:
+        rolled = (0.3 * layer.mean(axis=0) + 0.7 * np.eye(4)) @ rolled
+    wanted: list[tuple[dict[str, Any], np.ndarray, str]] = [
+        ({"of": "mean", "layer": 1}, layers[1].mean(axis=0), "Mean weight of 2 heads, layer 1"),
+        ({"of": "max"}, layers.max(axis=(0, 1)), "Largest weight of 6 heads, all layers"),
+        ({"layer": 1, "attention_share": 0.3}, rolled, "Attention rollout, layers 0 to 1: 30% attention"),
+    ]
+    for options, weights, title in wanted:
+        figure = plot_attention_aggregate(outputs, list("abcd"), **options)
+        z = array_of(as_json(figure)["data"][0]["z"])
+        assert np.abs(z.astype(int) - shades(weights, np.tril(np.ones((4, 4), dtype=bool)))).max() <= 1
+        assert figure.layout.title.text.startswith(title)
+
+
+def test_an_aggregate_that_cannot_be_drawn_is_a_named_error() -> None:
+    layers = causal_layers(2, 2, 3)
+    for options, error in (({"of": "median"}, BadRequestError), ({"layer": 2}, BadSelectionError)):
+        with pytest.raises(error):
+            plot_attention_aggregate(layers, list("abc"), **options)
+    for outputs in ((), layers[0], [RNG.random((2, 2, 3, 3))]):
+        with pytest.raises(RunShapeError):
+            plot_attention_aggregate(outputs, list("abc"))
 
 
 LAYERS = [RNG.normal(size=(6, 5)) for _ in range(4)]

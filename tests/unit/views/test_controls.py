@@ -33,6 +33,7 @@ TOKENS = Tokens("at", "Positions", most=3)
         (NUMBER, "seven", 10),
         (NUMBER, None, 10),
         (FRACTION, "0.26", 0.25),
+        (FRACTION, "0.3", 0.3),
         (FRACTION, 1, 1.0),
         (FRACTION, "-0.1", 0.1),
         (SWITCH, "on", True),

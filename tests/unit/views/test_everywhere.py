@@ -155,3 +155,56 @@ def test_an_explanation_names_the_selected_and_the_largest_weight() -> None:
     attends = f"attends to ·cat (1) with weight {values[1, 0]:.3f}, where 1 would be all of its attention."
     assert own.replace("\u00a0", " ").endswith(attends)
     assert most.startswith(f"The largest is {values.max():.3f}, in head {head} of layer {layer};")
+
+
+def aided(run: ModelRun, weight: str, token: int = 3, second: int | None = 1, **aids: Any) -> Context:
+    options = {"weight": weight, "show": "figure", **aids}
+    return Context(run, Selection(run.key, token, 1, 0, second=second), options)
+
+
+@pytest.mark.parametrize("weight", ["pair", "received"])
+def test_reading_aids_hold_here_too(weight: str) -> None:
+    run = make_run("causal")
+    found = aided(run, weight, token=3, second=1, first=True, sums=True)
+    attention, values = run.attention_of(), np.zeros((2, 2))
+    for layer in range(2):
+        for head in range(2):
+            kept = attention.weights(layer, head).astype(np.float64)[1:, 1:]
+            kept /= kept.sum(axis=1, keepdims=True)
+            values[layer, head] = kept[2, 0] if weight == "pair" else kept[:, 2].mean()
+    np.testing.assert_allclose(shown(found), 1 + 254 * np.sqrt(values), atol=0.51)
+    caption = text_of(VIEW.text(found).caption)
+    assert "The first token left out. Each row adds up to 1 again." in caption
+    assert f"selected 1.0 {values[1, 0]:.3f}" in text_of(VIEW.text(found).footer)
+
+
+def test_what_the_aids_leave_out_is_said() -> None:
+    run = make_run("causal")
+    gone = aided(run, "first", first=True)
+    assert VIEW.draw(gone) is None
+    assert text_of(VIEW.text(gone).message).startswith("The (0) is left out. Choose another token")
+    assert len(VIEW.explanation(gone)) == 3
+    both = aided(make_run("encoder", ("a", " b", "c", " d"), second_at=2), "pair", token=3, second=0, direction="ab")
+    assert text_of(VIEW.text(both).message).startswith("·d (3) and a (0) are left out.")
+
+
+def test_words_are_read_as_one_here_too() -> None:
+    header, arrays = make_parts("encoder", ("a", " play", "ing", " on"))
+    rows = [[*row] for row in header["tokens"]["encoder"]]
+    rows[2][6] = 1
+    header["tokens"] = {"encoder": rows}
+    run = ModelRun(header, arrays)
+    found = aided(run, "pair", token=3, second=2, words=True)
+    weights = np.array([[run.attention(layer, head)[3, 1:3].sum() for head in range(2)] for layer in range(2)])
+    np.testing.assert_allclose(shown(found), 1 + 254 * np.sqrt(weights), atol=0.51)
+    assert "attends to ·playing (1–2) in every head" in text_of(VIEW.text(found).title)
+
+
+def test_a_weight_that_takes_too_long_with_aids_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.views.attention.everywhere.AT_ONCE", 10)
+    run = make_run("causal")
+    found = aided(run, "received", first=True)
+    assert VIEW.draw(found) is None
+    assert "switch the reading aids off" in text_of(VIEW.text(found).message)
+    assert VIEW.draw(aided(run, "received")) is not None
+    assert VIEW.draw(aided(run, "pair", first=True)) is not None

@@ -25,7 +25,7 @@ def test_each_choice_of_each_control_survives_the_address() -> None:
     for view in all_views():
         for control in view.controls:
             for value, _label in control.choices[1:] if isinstance(control, Choice) else ():
-                query = {**PLACES, "second": "2", f"{view.name}-{control.name}": value}
+                query = {**PLACES, "second": "2", view.setting(control): value}
                 state = ViewState.from_query(query, all_views())
                 assert state.options[view.name][control.name] == value
                 assert state.to_query(all_views()) == query

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from dashboard.analysis.attention_reading import read_attention
 from dashboard.contracts.context import Context
 from dashboard.contracts.model_info import ModelKind
 from dashboard.contracts.run import ModelRun
@@ -85,14 +86,15 @@ def test_every_table_is_as_long_and_wide_as_it_says(view: View, kind: ModelKind,
 @pytest.mark.parametrize("kind", KINDS)
 def test_attention_for_a_person_has_the_second_tokens_row_once(kind: ModelKind) -> None:
     run = make_run(kind)
-    table = tables.row_table(run.attention_of(), Selection(run.key, 3, 1, 0, 1), "Layer 1, head 0")
+    reading = read_attention(run.attention_of(), 1, 0)
+    table = tables.row_table(reading, Selection(run.key, 3, 1, 0, 1), "Layer 1, head 0")
     by_hand = softmax_by_hand(run, 1, 0)
     rows = rows_of(table)
     for column, query in ((2, 3), (3, 1)):
         expected = ["masked" if weight is None else pytest.approx(weight, rel=1e-5) for weight in by_hand[query]]
         assert [row[column] for row in rows] == expected
     assert [column.name for column in table.columns[2:]] == ["Weight of ·on (3)", "Weight of ·cat (1)"]
-    alone = tables.row_table(run.attention_of(), Selection(run.key, 3, 1, 0, 3), "Layer 1, head 0")
+    alone = tables.row_table(reading, Selection(run.key, 3, 1, 0, 3), "Layer 1, head 0")
     assert [column.name for column in alone.columns] == ["Key", "Token", "Weight"]
 
 

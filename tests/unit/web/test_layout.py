@@ -124,7 +124,7 @@ def test_every_control_of_every_view_is_on_the_page(app: dash.Dash) -> None:
     present = set(all_ids(app))
     for view in all_views():
         wanted = {ids.graph_id(view.name), ids.panel_id(view.name)}
-        wanted |= {ids.control_id(view.name, control.name) for control in view.controls}
+        wanted |= {view.setting(control) for control in view.controls}
         assert wanted <= present
 
 
@@ -168,7 +168,7 @@ def test_each_graph_and_each_text_follows_the_selection_and_the_options_of_its_c
     assert graphs == {ids.graph_id(view.name) for view in all_views()}
     for view in all_views():
         for shown in (f"{ids.graph_id(view.name)}.figure", f"{ids.panel_id(view.name)}.words"):
-            wanted = {f"{ids.control_id(view.name, control.name)}.value" for control in view.controls}
+            wanted = {f"{view.setting(control)}.value" for control in view.controls}
             assert wanted | {"selection.data"} <= written[shown], shown
 
 

@@ -1,0 +1,117 @@
+"""Attention of several heads as one matrix: mean, maximum, and attention rollout.
+
+Rollout (Abnar & Zuidema 2020, arXiv 2005.00928, section 3) follows attention through the layers. With A_l the mean of
+layer l's heads, a the share of attention (0.5 in the paper) and I the residual stream, which hands on each token:
+
+    Ã_l = a · A_l + (1 − a) · I, each row divided by its sum          R_l = Ã_l R_{l−1},  R_{−1} = I
+
+Row i of R_l says how much of each input token reaches token i after layer l, if attention alone moved anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from dashboard.contracts.streams import Attention
+from dashboard.errors import RunShapeError
+
+SHARE = 0.5  # of attention in rollout; the rest is the residual stream
+Head = tuple[int, int]  # layer, head
+Step = Callable[[int], None]
+
+
+def silent(_done: int) -> None:
+    return None
+
+
+def heads_of(attention: Attention, layers: Iterable[int]) -> list[Head]:
+    """Every head of these layers."""
+    return [(layer, head) for layer in layers for head in range(attention.heads)]
+
+
+def mean_of(attention: Attention, heads: Sequence[Head], step: Step = silent) -> np.ndarray:
+    """(query, key) float32: the mean weight over these heads. One head's matrix is held at a time.
+
+    Args:
+        step: called after each head with how many are done; what it raises stops the computation.
+
+    Raises:
+        RunShapeError: no heads. MissingArrayError: the run does not hold queries and keys.
+    """
+    total = np.zeros(attention.shape, dtype=np.float64)
+    for done, (layer, head) in enumerate(_some(heads), start=1):
+        total += attention.weights(layer, head)
+        step(done)
+    return (total / len(heads)).astype(np.float32)
+
+
+def largest_of(attention: Attention, heads: Sequence[Head], step: Step = silent) -> np.ndarray:
+    """(query, key) float32: each pair's largest weight in any of these heads, NaN if one is not finite. As `mean_of`.
+
+    Raises:
+        RunShapeError, MissingArrayError: as in `mean_of`.
+    """
+    found = np.zeros(attention.shape, dtype=np.float32)
+    for done, (layer, head) in enumerate(_some(heads), start=1):
+        np.maximum(found, attention.weights(layer, head), out=found)
+        step(done)
+    return found
+
+
+def rollout(attention: Attention, layer: int, share: float = SHARE, step: Step = silent) -> np.ndarray:
+    """(query, key) float32: attention rollout through the layers 0 … `layer`; each row sums to 1.
+
+    Args:
+        share: of attention, 0 … 1; the rest is the residual stream. step: as in `mean_of`, over all its layers.
+
+    Raises:
+        RunShapeError: queries and keys are of different streams. MissingArrayError: as in `mean_of`.
+    """
+    if attention.asks is not attention.answers:
+        raise RunShapeError("Rollout follows one stream through its layers. Give its attention within itself.")
+
+    def mean(one: int) -> np.ndarray:
+        return mean_of(attention, heads_of(attention, [one]), lambda done: step(one * attention.heads + done))
+
+    return rolled_out(map(mean, range(layer + 1)), share)
+
+
+def rolled_out(means: Iterable[np.ndarray], share: float = SHARE) -> np.ndarray:
+    """Attention rollout of (query, key) matrices, one per layer, from layer 0 on: each the mean over the layer's heads.
+
+    A row that depends on a weight that is not finite is NaN.
+
+    Returns:
+        (query, key) float32; each row sums to 1.
+
+    Raises:
+        RunShapeError: no matrix, or one that is not square.
+    """
+    found = None
+    for mean in means:
+        if mean.ndim != 2 or mean.shape[0] != mean.shape[1]:
+            raise RunShapeError(f"Rollout needs square matrices; one is {mean.shape}. Give (query, key) of one stream.")
+        mixed = share * mean.astype(np.float64) + (1 - share) * np.eye(len(mean))
+        mixed /= mixed.sum(axis=1, keepdims=True)
+        found = mixed if found is None else _product(mixed, found)
+    if found is None:
+        raise RunShapeError("Rollout has no layers. Give at least one layer's attention.")
+    return found.astype(np.float32)
+
+
+def _product(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
+    """`later` @ `earlier`, in which a row is NaN only if it reads, with a weight above 0, one that is."""
+    lost = [~np.isfinite(matrix).all(axis=1) for matrix in (later, earlier)]
+    if not (lost[0].any() or lost[1].any()):
+        return np.asarray(later @ earlier)
+    found = np.asarray(np.nan_to_num(later) @ np.nan_to_num(earlier))
+    found[lost[0] | ((np.nan_to_num(later) > 0) & lost[1]).any(axis=1)] = np.nan
+    return found
+
+
+def _some(heads: Sequence[Head]) -> Sequence[Head]:
+    if not heads:
+        raise RunShapeError("There are no heads to aggregate. Choose at least one.")
+    return heads

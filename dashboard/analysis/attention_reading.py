@@ -233,6 +233,24 @@ def read_attention(
     return AttentionReading(attention, aggregate, layer, own, share, chosen, aids, rows, columns, mask, given)
 
 
+def token_rows(reading: AttentionReading, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+    """Weights and what is allowed, token by token: (query, key) each, for the queries `first` … `last` (exclusive).
+
+    What is left out has weight 0 and is not allowed. The reading must not merge words.
+    """
+    attention = reading.attention
+    if reading.is_plain:
+        return attention.rows(*reading.heads[0], first, last), attention.allowed(reading.layer, first, last)
+    weights = np.zeros((last - first, len(attention.answers)), dtype=np.float32)
+    allowed = np.zeros(weights.shape, dtype=bool)
+    rows = [index for index, group in enumerate(reading.rows) if first <= group[0] < last]
+    if rows and reading.columns:
+        begin, end = rows[0], rows[-1] + 1
+        at = np.ix_([reading.rows[row][0] - first for row in rows], [group[0] for group in reading.columns])
+        weights[at], allowed[at] = reading.weights(begin, end), reading.allowed(begin, end)
+    return weights, allowed
+
+
 def offered(stream: Stream) -> frozenset[str]:
     """Which reading aids change anything for a stream's text: "several" (it has more than one token), "special" (there
     are special tokens, and others), "pair" (two texts), "pieces" (a word of several tokens)."""

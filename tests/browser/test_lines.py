@@ -65,7 +65,7 @@ def test_the_legend_switches_a_head(person: Person, causal: ModelRun) -> None:
 
 
 def test_the_other_way_a_line_selects_who_attends(person: Person, causal: ModelRun) -> None:
-    open_lines(person, causal, token=1, **{"lines-direction": "from"})
+    open_lines(person, causal, token=1, **{"lines-way": "from"})
     expect(person.title("lines")).to_have_text("What attends to ·Mary (1), head 24.4")
     person.settled()
     person.page.mouse.click(*person.page.evaluate(MIDDLE, person.page.locator(PATHS).count() - 1))

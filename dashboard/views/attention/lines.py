@@ -17,6 +17,7 @@ from dashboard.analysis.attention_lines import (
     strongest_lines,
     tokens_shown,
 )
+from dashboard.analysis.attention_reading import AttentionReading, read_attention, token_rows
 from dashboard.components import ids
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
@@ -29,11 +30,12 @@ from dashboard.views.controls import Choice, Number, Text
 from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import named
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.reading import LEAVE_OUT, aids_of, in_force
 from dashboard.views.token_spans import token_at
 
 TO, FROM, ALL = "to", "from", "all"
-DIRECTION = Choice(
-    "direction",
+WAY = Choice(
+    "way",
     "Lines show",
     (
         (TO, "What the selected token attends to"),
@@ -56,26 +58,33 @@ def _on(context: Context) -> list[int]:
 
 def _chosen(context: Context) -> tuple[int, ...]:
     """The tokens that the lines come from or go to."""
-    return context.selection.all_tokens if context.options["direction"] != ALL else (context.selection.token,)
+    return context.selection.all_tokens if context.options["way"] != ALL else (context.selection.token,)
 
 
 def _found(context: Context) -> tuple[Lines, tuple[int, ...]]:
     """The lines to draw, and the tokens to show."""
     attention, options = context.attention, context.options
     places = tuple(context.selection.all_heads[index] for index in _on(context))
-    chosen, direction, least = _chosen(context), options["direction"], options["least"]
+    chosen, direction, least = _chosen(context), options["way"], options["least"]
+    readings = [_reading(context, place) for place in places]
 
     def rows(index: int, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
-        layer, head = places[index]
-        return attention.rows(layer, head, first, last), attention.allowed(layer, first, last)
+        return token_rows(readings[index], first, last)
 
     def look() -> tuple[Lines, tuple[int, ...]]:
         lines = strongest_lines(rows, len(places), attention.shape, chosen, direction, least)
         shown = tokens_shown(lines, max(attention.shape), chosen)
         return between(lines, shown), shown
 
-    found: tuple[Lines, tuple[int, ...]] = attention.remember(("lines", places, chosen, direction, least), look)
+    aids = aids_of(attention, options)
+    found: tuple[Lines, tuple[int, ...]] = attention.remember(("lines", places, chosen, direction, least, aids), look)
     return found
+
+
+def _reading(context: Context, place: Place) -> AttentionReading:
+    """One head's weights, without what the reading aids leave out."""
+    attention = context.attention
+    return read_attention(attention, *place, aids=aids_of(attention, context.options))
 
 
 def _lost(context: Context, lines: Lines) -> bool:
@@ -87,9 +96,7 @@ def draw(context: Context) -> Spec | None:
     lines, shown = _found(context)
     if _lost(context, lines):
         return None
-    return page_lines(
-        lines, shown, context.selection.all_heads, _on(context), _chosen(context), context.options["direction"]
-    )
+    return page_lines(lines, shown, context.selection.all_heads, _on(context), _chosen(context), context.options["way"])
 
 
 def export(context: Context) -> go.Figure | None:
@@ -99,7 +106,7 @@ def export(context: Context) -> go.Figure | None:
     heads = context.selection.all_heads
     named_heads = [(index, f"layer {heads[index][0]}, head {heads[index][1]}") for index in _on(context)]
     names = axis_names(run_labels(context.stream))
-    return lines_figure(lines, shown, names, named_heads, _chosen(context), context.options["direction"])
+    return lines_figure(lines, shown, names, named_heads, _chosen(context), context.options["way"])
 
 
 def _head(place: Place) -> str:
@@ -124,11 +131,14 @@ def text(context: Context) -> Words:
         f"A line is a weight of {context.options['least']:g} or more; its width and strength follow the weight. "
         "Each head has its colour and dash."
     )
+    reading = _reading(context, (context.selection.layer, context.selection.head))
+    again = "Each row adds up to 1 again." if reading.aids.sums else ""
+    caption += "".join(f" {part}" for part in (in_force(reading), again) if part)
     return Words(_title(context), caption, _footer(context, lines, shown), spoken=_spoken(context, lines, shown))
 
 
 def _title(context: Context) -> list[Any]:
-    chosen, direction = _chosen(context), context.options["direction"]
+    chosen, direction = _chosen(context), context.options["way"]
     if direction == ALL:
         return [f"What each token attends to, {_places(context)}"]
     one = len(chosen) == 1
@@ -159,7 +169,7 @@ def _pair(context: Context, lines: Lines, line: int) -> html.Span:
     query, key, weight = int(lines.query[line]), int(lines.key[line]), float(lines.weight[line])
     asks, answers = context.attention.asks, context.attention.answers
     from_, to = [token_at(asks, query), _position(query)], [token_at(answers, key), _position(key)]
-    direction, token = context.options["direction"], context.selection.token
+    direction, token = context.options["way"], context.selection.token
     ends = (
         to
         if direction == TO and query == token
@@ -218,6 +228,8 @@ def explain(context: Context) -> Explanation:
             if _lost(context, lines)
             else "No head is drawn; the legend switches heads on."
             if not _on(context)
+            else "The reading aids in Options leave out all lines of this token."
+            if not lines.possible
             else f"No weight is {context.options['least']:g} or more here."
         )
         return what, [reason], ["Options has the direction of the lines and the weakest one to draw."]
@@ -262,20 +274,20 @@ def table(context: Context) -> Table | None:
 def _pairs(context: Context) -> int:
     queries, keys = context.attention.shape
     chosen = len(_chosen(context))
-    return {TO: chosen * keys, FROM: queries * chosen, ALL: queries * keys}[context.options["direction"]]
+    return {TO: chosen * keys, FROM: queries * chosen, ALL: queries * keys}[context.options["way"]]
 
 
 def _every(context: Context, lines: Lines) -> Iterator[tuple[Cell, ...]]:
     """Every pair in this direction, query by query."""
-    attention, direction, chosen = context.attention, context.options["direction"], _chosen(context)
+    attention, direction, chosen = context.attention, context.options["way"], _chosen(context)
     labels, texts = run_labels(context.stream), [token.text for token in context.stream.tokens]
     drawn = set(zip(lines.head.tolist(), lines.query.tolist(), lines.key.tolist(), strict=True))
     queries, keys = attention.shape
     for index, style in enumerate(_on(context)):
         layer, head = context.selection.all_heads[style]
+        reading = _reading(context, (layer, head))
         for query in chosen if direction == TO else range(queries):
-            row = attention.rows(layer, head, query, query + 1)[0]
-            allowed = attention.allowed(layer, query, query + 1)[0]
+            row, allowed = (values[0] for values in token_rows(reading, query, query + 1))
             for key in chosen if direction == FROM else range(keys):
                 weight = float(row[key]) if allowed[key] else None
                 is_drawn = "yes" if (index, query, key) in drawn else ""
@@ -303,7 +315,7 @@ VIEW = View(
     figure_reads=("run", "stream", "token", "layer", "head", "heads", "tokens"),
     reads=lambda options: (
         ("run", "stream", "token", "layer", "head", "heads", "tokens")
-        if options["direction"] != ALL
+        if options["way"] != ALL
         else ("run", "stream", "token", "layer", "head", "heads")
     ),
     selects="drawn",
@@ -313,5 +325,5 @@ VIEW = View(
     table=table,
     export=export,
     above=legend,
-    controls=(DIRECTION, WEAKEST, OFF),
+    controls=(WAY, WEAKEST, OFF, *LEAVE_OUT),
 )

@@ -16,7 +16,7 @@ from dashboard.exports.figures import text_of
 from dashboard.views.attention.lines import VIEW
 from tests.support.synthetic import make_run
 
-OPTIONS = {"direction": "to", "least": 0.02, "off": "", "show": "figure"}
+OPTIONS = {"way": "to", "least": 0.02, "off": "", "show": "figure"}
 
 
 def context(run: ModelRun, whole: bool = False, token: int = 3, **more: Any) -> Context:
@@ -35,7 +35,7 @@ def told(found: Context) -> dict[str, Any]:
 def test_every_line_is_a_weight_of_that_head_and_the_rest_is_counted(kind: ModelKind, direction: str) -> None:
     run = make_run(kind)
     heads, tokens = ((0, 1), (1, 1)), (4,)
-    found = context(run, direction=direction, heads=heads, tokens=tokens, least=0.1)
+    found = context(run, way=direction, heads=heads, tokens=tokens, least=0.1)
     attention = run.attention_of()
     wanted, left = {}, []
     for index, (layer, head) in enumerate([(1, 0), *heads]):
@@ -57,7 +57,7 @@ def test_every_line_is_a_weight_of_that_head_and_the_rest_is_counted(kind: Model
         assert f"sum of their weights {sum(left):.3f}" in footer
     rows = list(VIEW.table(found).rows)  # type: ignore[misc, union-attr]
     assert [row[-1] for row in rows] == pytest.approx(sorted(wanted.values(), reverse=True))
-    every = VIEW.table(context(run, True, direction=direction, heads=heads, tokens=tokens, least=0.1))  # type: ignore[misc]
+    every = VIEW.table(context(run, True, way=direction, heads=heads, tokens=tokens, least=0.1))  # type: ignore[misc]
     assert every is not None
     cells = list(every.rows)
     assert len(cells) == every.count
@@ -72,8 +72,8 @@ def test_the_title_names_tokens_and_heads() -> None:
         ({"heads": ((0, 1),)}, "attends to, heads 1.0 and 0.1"),
         ({"heads": ((0, 1), (1, 1), (1, 0))}, "attends to, heads 1.0, 0.1 and 1.1"),
         ({"tokens": (1, 2)}, "and 2 more tokens attend to, head 1.0"),
-        ({"direction": "from"}, "(3), head 1.0"),
-        ({"direction": "all"}, "What each token attends to, head 1.0"),
+        ({"way": "from"}, "(3), head 1.0"),
+        ({"way": "all"}, "What each token attends to, head 1.0"),
         ({"off": "1.0, 7.7"}, "attends to, no head"),
         ({"heads": ((0, 1),), "off": "1.0"}, "attends to, head 0.1"),
     ):
@@ -89,7 +89,7 @@ def test_a_head_that_is_switched_off_keeps_its_place_in_the_legend() -> None:
 
 def test_tokens_that_cannot_be_read_are_faint() -> None:
     assert told(context(make_run("causal"), token=2))["readable"] == [1, 1, 1, 0, 0, 0]
-    assert told(context(make_run("causal"), token=2, direction="from"))["readable"] == [0, 0, 1, 1, 1, 1]
+    assert told(context(make_run("causal"), token=2, way="from"))["readable"] == [0, 0, 1, 1, 1, 1]
     assert told(context(make_run("encoder"), token=2))["readable"] == [1] * 6
 
 
@@ -105,12 +105,12 @@ def test_a_long_text_says_how_many_tokens_are_shown() -> None:
 @pytest.mark.parametrize("direction", ["to", "from", "all"])
 def test_one_token_and_no_line(direction: str) -> None:
     run = make_run("causal", ["a"])
-    found = context(run, token=0, direction=direction)
+    found = context(run, token=0, way=direction)
     assert told(found)["drawn"] == [[0, 0, 0, 1.0]]
     assert "The only line is drawn" in text_of(VIEW.text(found).footer)
     sentences = VIEW.explanation(found)
     assert "itself" in text_of(sentences[1])
-    few = context(make_run("causal"), least=1, direction=direction)
+    few = context(make_run("causal"), least=1, way=direction)
     assert len(VIEW.explanation(few)) == 3
 
 
@@ -126,3 +126,24 @@ def test_the_file_has_the_lines_of_the_page_with_their_width_and_dash() -> None:
         assert trace.line.color == f"var(--line-{head})"
     assert [trace.name for trace in figure.data if trace.showlegend] == ["layer 1, head 0", "layer 0, head 1"]
     assert np.all([trace.showlegend is False for trace in traces])
+
+
+def test_what_the_reading_aids_leave_out_has_no_line() -> None:
+    run = make_run("masked")
+    special = [i for i, token in enumerate(run.tokens) if token.special]
+    plain = run.attention(1, 0)
+    kept = [i for i in range(len(run)) if i not in special]
+    options = {**OPTIONS, "least": 0, "special": True}
+    for sums in (False, True):
+        found = Context(run, Selection(run.key, 3, 1, 0), {**options, "sums": sums})
+        table = VIEW.table(found) if VIEW.table else None
+        assert table is not None
+        weights = {row[4]: row[6] for row in table.rows}
+        assert sorted(weights, key=str) == sorted(kept, key=str)
+        whole = plain[3, kept].sum() if sums else 1
+        assert [weights[key] for key in kept] == pytest.approx((plain[3, kept] / whole).tolist(), rel=1e-5)
+        words = VIEW.text(found)
+        assert "Special tokens left out." in words.caption
+        assert ("Each row adds up to 1 again." in words.caption) is sums
+    alone = Context(run, Selection(run.key, special[0], 1, 0), options)
+    assert "leave out all lines of this token" in str(VIEW.explanation(alone))

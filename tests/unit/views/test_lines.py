@@ -130,10 +130,8 @@ def test_the_file_has_the_lines_of_the_page_with_their_width_and_dash() -> None:
 
 def test_what_the_reading_aids_leave_out_has_no_line() -> None:
     run = make_run("masked")
-    special = [i for i, token in enumerate(run.tokens) if token.special]
-    plain = run.attention(1, 0)
-    kept = [i for i in range(len(run)) if i not in special]
-    options = {**OPTIONS, "least": 0, "special": True}
+    plain, kept = run.attention(1, 0), list(range(1, len(run)))
+    options = {**OPTIONS, "least": 0, "first": True}
     for sums in (False, True):
         found = Context(run, Selection(run.key, 3, 1, 0), {**options, "sums": sums})
         table = VIEW.table(found) if VIEW.table else None
@@ -143,7 +141,7 @@ def test_what_the_reading_aids_leave_out_has_no_line() -> None:
         whole = plain[3, kept].sum() if sums else 1
         assert [weights[key] for key in kept] == pytest.approx((plain[3, kept] / whole).tolist(), rel=1e-5)
         words = VIEW.text(found)
-        assert "Special tokens left out." in words.caption
+        assert "The first token left out." in words.caption
         assert ("Each row adds up to 1 again." in words.caption) is sums
-    alone = Context(run, Selection(run.key, special[0], 1, 0), options)
+    alone = Context(run, Selection(run.key, 0, 1, 0), options)
     assert "leave out all lines of this token" in str(VIEW.explanation(alone))

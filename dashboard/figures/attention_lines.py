@@ -123,7 +123,12 @@ def lines_figure(
         told = f"{escape(names[query])} attends to {escape(names[key])}<br>{heads[int(head)][1]}: <b>{weight:.6g}</b>"
         figure.data[-1].update(hovertext=told, legendgroup=str(int(head)))
     for x, side in ((0, "middle left"), (1, "middle right")):
-        figure.add_trace(_column(x, side, labels, [token in chosen[:1] for token in tokens], lines, tokens, x > 0.5))
+        is_far = direction != "all" and (x == 1) == (direction == "to")
+        colours = [_label_colour(token, chosen, is_far and not lines.readable[token]) for token in tokens]
+        texts = [
+            f"<b>{label}</b>" if token in chosen[:1] else label for token, label in zip(tokens, labels, strict=True)
+        ]
+        figure.add_trace(_column(x, side, texts, colours))
     longest = max((len(names[token]) for token in tokens), default=0)
     room = round(CHARACTER_WIDTH * longest) + 24
     above = 16 + 19 * -(-len(heads) // 2)  # the legend has two heads a row
@@ -150,25 +155,16 @@ def _curve(rows: tuple[int, int], weight: float, width: float, head: tuple[int, 
     return go.Scatter(x=0.02 + 0.96 * along, y=down, mode="lines", line=look, opacity=line_opacity(weight), **hover)
 
 
-def _column(
-    x: float,
-    side: str,
-    labels: Sequence[str],
-    strong: Sequence[bool],
-    lines: Lines,
-    tokens: Sequence[int],
-    answers: bool,
-) -> go.Scatter:
-    """The tokens of one column; those that no line may reach are faint."""
-    faint = [not lines.readable[token] for token in tokens]
-    colours = [
-        COLOURS.selected if bold else COLOURS.hairline if pale and answers else COLOURS.second_ink
-        for bold, pale in zip(strong, faint, strict=True)
-    ]
-    texts = [f"<b>{label}</b>" if bold else label for label, bold in zip(labels, strong, strict=True)]
+def _label_colour(token: int, chosen: Sequence[int], faint: bool) -> str:
+    """Of a label: the chosen tokens in the accent; faint those that no line may reach."""
+    return COLOURS.selected if token in chosen else COLOURS.hairline if faint else COLOURS.second_ink
+
+
+def _column(x: float, side: str, texts: Sequence[str], colours: Sequence[str]) -> go.Scatter:
+    """The tokens of one column."""
     return go.Scatter(
-        x=[x] * len(labels),
-        y=list(range(len(labels))),
+        x=[x] * len(texts),
+        y=list(range(len(texts))),
         mode="text",
         text=texts,
         textposition=side,

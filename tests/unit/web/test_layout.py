@@ -190,7 +190,7 @@ def test_each_graph_leads_to_the_selection_or_its_view_says_why_not(app: dash.Da
                 for path in (ROOT / "assets").rglob("*.js")
                 if path.name not in ("selection.js", "axes.js")
             ]
-            of = [text for text in scripts if re.search(r'app\.(propose|asSecond)\(.*, (view|"[a-z-]+")\)', text)]
+            of = [text for text in scripts if re.search(r'app\.(propose|asSecond)\(.*, (view|VIEW|"[a-z-]+")\)', text)]
             assert view.selects == "axes" or any(f'"{view.name}"' in text for text in of), view.name
 
 

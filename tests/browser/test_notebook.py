@@ -29,10 +29,12 @@ TOUR = ROOT / "notebooks" / "tour.ipynb"
 PLOTLY = "application/vnd.plotly.v1+json"
 FIGURES = {  # cells that end with a figure → the kinds of its traces
     "attention-code": "heatmap",
+    "attention-query-key": "bar",
     "hidden-code": "scatter",
     "hidden-3d": "scatter3d",
     "plain-heads": "scatter",
     "plain-heatmap": "heatmap",
+    "plain-aggregate": "heatmap",
     "plain-lines": "scatter",
     "plain-pca": "scatter",
     "plain-probabilities": "bar",
@@ -42,6 +44,7 @@ FIGURES = {  # cells that end with a figure → the kinds of its traces
     "own-pca": "scatter",
     "own-probabilities": "bar",
     "own-classes": "bar",
+    "own-norms": "heatmap",
 }
 T = TypeVar("T")
 

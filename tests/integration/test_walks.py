@@ -8,16 +8,20 @@ from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
+import torch
 
+from dashboard import derive
 from dashboard.catalog.examples import EXAMPLES
 from dashboard.contracts.request import RunRequest
 from dashboard.views import all_views
-from tests.integration.test_claims import ROOT, percent, reading, run_of
+from tests.integration.test_claims import ROOT, Reading, percent, reading, run_of
+from tests.support.bundled_models import bundled_model
 
 pytestmark = pytest.mark.integration
 TEXT = (ROOT / "docs" / "walks.md").read_text(encoding="utf-8")
 WALKS = {part.split("\n", 1)[0]: " ".join(part.split()) for part in TEXT.split("\n## ")[1:]}
 ATOMS, NAME = WALKS["Which atom came from which?"], WALKS["Which heads read the name?"]
+PROBE = WALKS["What does an induction head do?"]
 TO, MARY, AGAIN = 15, 1, 16
 
 
@@ -91,6 +95,41 @@ def test_which_other_heads_find_the_origin() -> None:
     assert f"no other of the {finds.size} heads" in ATOMS
     assert plain.model.config.num_hidden_groups == 1, "one set of weights for all layers"
     assert (plain.attentions[:, :, 45, 6].mean(0).argmax()) == 5, "the column that stands out"
+
+
+def test_what_the_probe_finds_and_what_its_heads_do_in_a_text() -> None:
+    """The scores are computed from the weights of a plain forward on the tokens that the probe read."""
+    name, plain = EXAMPLES[1].model, reading(1)
+    probe = derive(bundled_model(name), run_of(1), "head-probe")
+    length, scores = probe.length, []
+    for ids in probe.ids:
+        attentions = Reading(name, torch.from_numpy(ids.astype(np.int64))).attentions
+        queries = np.arange(len(ids) - length, len(ids))
+        scores.append(attentions[:, :, queries, queries - length + 1].mean(-1))
+    assert all(np.array_equal(ids[-length:], ids[-2 * length : -length]) for ids in probe.ids)
+    assert np.allclose(scores, probe.scores["induction"], atol=1e-3), "the page's own"
+    assert f"reads {length} random tokens twice, three times" in PROBE
+    assert len(scores) == 3
+    mean, spread = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)
+    first = strongest(mean, 8)
+    assert (mean > 0.4).sum() == 8, "Eight of the 270"
+    assert mean.size == 270
+    assert len({frozenset(strongest(one, 5)) for one in scores}) == 1, "the same first five"
+
+    dear = int(plain.ids[12])
+    before = plain.probability(11, dear)
+    assert f"a probability of {percent(before)}" in PROBE
+    changes = {}
+    for layer, head in first:
+        left = plain.without(layer, head, 11, dear)
+        changes[layer, head] = 100 * (left - before)
+        change = f"{changes[layer, head]:+.1f}".replace("-", "−")
+        score = f"{mean[layer, head]:.3f} ± {spread[layer, head]:.3f}"
+        weight = plain.weights(layer, head, 11)[4]
+        assert f"| {layer}.{head} | {score} | {weight:.3f} | {percent(left)} ({change}) |" in PROBE
+    assert plain.weights(18, 7, 11)[4] < 0.02
+    assert max(abs(changes[head]) for head in first[:3]) < 2, "hardly any"
+    assert changes[23, 2] == max(changes.values()) > 5
 
 
 def test_the_heads_that_read_the_name() -> None:

@@ -158,7 +158,8 @@ def handles_of(target: Target) -> dict[str, str]:
     """The signed words that a page of this server gets when it asks for a run."""
     end = target.client.get("/").get_data(as_text=True).split('"end_id":"')[1].split('"')[0]
     entry = target.callback("submitted-run.data")
-    body = envelope(entry, [1, "no-such-model", "A text.", "", None], [entry["inputs"][0]])
+    asked, read = [1, "no-such-model", "A text."], len(entry["inputs"]) + len(entry["state"])
+    body = envelope(entry, [*asked, *[None] * (read - len(asked))], [entry["inputs"][0]])
     found = target.client.post(UPDATE, json=body, query_string={"endId": end}).get_json()
     return {
         "endId": end,
@@ -438,7 +439,8 @@ def test_a_request_as_large_as_none_is_refused(target: Target) -> None:
 def test_a_signed_word_that_cannot_be_one_is_refused(target: Target, name: str) -> None:
     """Dash compares signatures in ASCII only, and fails at others."""
     entry = target.callback("submitted-run.data")
-    body = envelope(entry, [1, "no-such-model", "A text.", "", None], [entry["inputs"][0]])
+    asked, read = [1, "no-such-model", "A text."], len(entry["inputs"]) + len(entry["state"])
+    body = envelope(entry, [*asked, *[None] * (read - len(asked))], [entry["inputs"][0]])
     words = {"endId": target.handles["endId"], "job": target.handles["job"], name: "x.\u00e9"}
     reply = target.client.post(f"{UPDATE}?{urllib.parse.urlencode(words)}", json=body)
     assert reply.status_code == 400

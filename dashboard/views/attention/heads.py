@@ -127,7 +127,7 @@ def text(context: Context) -> Words:
     own = float(values[selection.layer, selection.head])
     name = HEADINGS[sort].split(",")[0].lower()
     spread = table.spreads.get(sort)
-    beside = "" if spread is None else f" ± {spread[selection.layer, selection.head]:.2f}"
+    beside = "" if spread is None else f" ± {spread[selection.layer, selection.head]:.2g}"
     footer = [
         _number("selected", place),
         _number(name, _written(sort, own) + (beside if math.isfinite(own) else "")),

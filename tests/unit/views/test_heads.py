@@ -191,7 +191,7 @@ def test_the_probe_fills_the_table_with_means_and_spreads() -> None:
     mean, spread = probe.mean("induction")[1, 0], probe.spread("induction")[1, 0]
     words = VIEW.text(asked)
     assert words.title == "All 4 heads, sorted by induction"
-    assert f"induction {mean:.2f} ± {spread:.2f}" in words_in(words.footer)
+    assert f"induction {mean:.2f} ± {spread:.2g}" in words_in(words.footer)
     assert VIEW.table is not None
     table = VIEW.table(context(run, scores="probe", whole=True))
     assert table is not None

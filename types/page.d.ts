@@ -602,6 +602,7 @@ interface ReadingMeta {
   mask: [kind: string, window: number | null];
   asks: Address;
   said: string;
+  what: string; // before a weight in the tooltip
 }
 /** What the rows and columns of a heatmap stand for (assets/overlays/reading.js). */
 interface Reading {

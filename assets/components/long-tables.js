@@ -4,12 +4,14 @@
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
+  const [MEASURED, WIDEST] = [60, 150]; // rows that say how wide a column is at least, and the most pixels
   /** @typedef {{ id: string; index: number; cells: (number | string | null)[] }} Row */
   /** @typedef {{ value: number | string | null; data: Row }} Value */
   /** @typedef {LongTable["columns"][number]} Column */
   /** @type {Map<string, LongTable>} */ const wanted = new Map(); // per view: the table that is shown
   /** @type {Map<string, GridApi<Row>>} */ const grids = new Map();
   /** @type {Map<string, string>} */ const columns = new Map(); // per view: the columns that its grid has
+  /** @type {Map<string, number>} */ const seen = new Map(); // per view: the selected row that was brought into view
   /** @type {Set<string>} */ const asked = new Set();
 
   /** A number with this many decimals, in scientific notation if it would round to 0, as in a short table. */
@@ -27,9 +29,16 @@
   function compare(a, b, one, other, isDescending) {
     if (typeof a === "number" && typeof b === "number") return a - b;
     if (isNumber(a) || isNumber(b)) return isNumber(b) === isDescending ? -1 : 1;
-    return String(a ?? "").localeCompare(String(b ?? ""));
+    return String(a ?? "").localeCompare(String(b ?? ""), undefined, { numeric: true });
   }
-  function columnOf(/** @type {Column} */ { name, unit, number, decimals }, /** @type {number} */ at) {
+  /* of the heading's longest word, or of the longest cell */
+  const widthOf = (/** @type {string} */ heading, /** @type {(string | number)[]} */ cells) =>
+    Math.min(WIDEST, 11 + 6.3 * Math.max(...[...heading.split(" "), ...cells].map((text) => String(text).length)));
+  function columnOf(
+    /** @type {Column} */ { name, unit, number, decimals },
+    /** @type {number} */ at,
+    /** @type {LongTable["rows"]} */ rows,
+  ) {
     const shown = (/** @type {Pick<Value, "value">} */ { value }) =>
       typeof value === "number" ? app.numberText(value, decimals) : (value ?? "");
     return {
@@ -41,7 +50,10 @@
       tooltipValueGetter: (/** @type {Value} */ { value }) => (typeof value === "number" ? String(value) : null),
       comparator: compare,
       sortingOrder: ["desc", "asc", null],
-      minWidth: number ? 76 : 96,
+      minWidth: widthOf(
+        unit ? `${name} (${unit})` : name,
+        rows.slice(0, MEASURED).map((row) => shown({ value: row[at + 1] })),
+      ),
       flex: 1,
       cellClass: number ? "ag-right-aligned-cell" : "token-cell",
       headerClass: number ? "ag-right-aligned-header" : "",
@@ -58,12 +70,17 @@
     const now = JSON.stringify(table.columns);
     if (columns.get(view) !== now) {
       columns.set(view, now);
-      api.setGridOption("columnDefs", table.columns.map(columnOf));
+      api.setGridOption(
+        "columnDefs",
+        table.columns.map((column, at) => columnOf(column, at, table.rows)),
+      );
     }
     const rows = table.rows.map(([index, ...cells]) => ({ id: String(index), index: Number(index), cells }));
     api.setGridOption("rowData", rows);
-    const chosen = api.getRowNode(String(table.selected[0]));
-    if (chosen) api.ensureNodeVisible(chosen);
+    const [first] = table.selected;
+    const chosen = api.getRowNode(String(first));
+    if (chosen && seen.get(view) !== first) api.ensureNodeVisible(chosen); // or it stays as it was scrolled
+    seen.set(view, first);
     mark(view);
   }
   /* the caption, and a filter */
@@ -95,6 +112,13 @@
       row.classList.toggle("strong", table.strong.includes(Number(row.getAttribute("row-id"))));
     }
   }
+  /* a sign at the right edge says that there are more columns */
+  function tellMore(/** @type {string} */ view) {
+    const cells = document.querySelector(`#${view}-rows .ag-center-cols-viewport`);
+    if (!cells) return;
+    const more = cells.scrollWidth - cells.clientWidth - cells.scrollLeft > 2;
+    /** @type {HTMLElement} */ (cells.closest(".figure-column")).classList.toggle("more-right", more);
+  }
   function choose(/** @type {string} */ view, /** @type {Row} */ { index }) {
     const table = wanted.get(view);
     if (table && table.row_is) app.propose({ [table.row_is]: table.tokens.length ? table.tokens[index] : index });
@@ -111,6 +135,8 @@
     api.addEventListener("cellKeyDown", ({ event, data }) => {
       if (event.key === "Enter") choose(view, data);
     });
+    for (const name of ["bodyScroll", "gridSizeChanged", "displayedColumnsChanged", "firstDataRendered"])
+      api.addEventListener(name, () => requestAnimationFrame(() => tellMore(view)));
     fill(view);
   }
   app.whenAdded(() => {
@@ -127,6 +153,7 @@
   app.longTable = async function (view, table) {
     if (!table) {
       wanted.delete(view);
+      seen.delete(view);
       return;
     }
     wanted.set(view, table);

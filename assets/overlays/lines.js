@@ -227,9 +227,10 @@
     const button = event.target.closest && event.target.closest("#lines-legend button");
     if (!button) return;
     const name = String(button.dataset.head);
+    const here = [...document.querySelectorAll("#lines-legend button")].map(({ dataset }) => dataset.head);
     const off = String(app.state.options["lines-off"] || "")
       .split(/[ ,]+/)
-      .filter(Boolean);
+      .filter((one) => here.includes(one)); // without those that are no longer selected
     const next = off.includes(name) ? off.filter((one) => one !== name) : [...off, name];
     app.history.set({ "lines-off": next.join(", ") });
   });

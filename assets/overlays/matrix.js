@@ -181,13 +181,14 @@
     const meta = over.graph.layout && over.graph.layout.meta;
     if (what === "figure") {
       shown = meta && meta.run ? meta : null;
-      app.sayReading(shown);
+      if (over.view === "attention") app.sayReading(shown);
     }
     over.holder.classList.toggle("stale", Boolean(shown) && !isCurrent());
     const g = geometry(over);
     over.svg.replaceChildren();
     // placing the cells costs a layout, which is not needed if only marks may have changed
-    if (shown && shown.block) pixels = shown.block;
+    if (over.view !== "attention")
+      pixels = (shown && shown.block) || 0; // the canvas is the heatmap's
     else if (what === "figure" || what === "size") pixels = app.cells.paint(over.graph, g, shown);
     if (!g) return;
     const state = /** @type {Shows} */ (app.state);
@@ -254,7 +255,10 @@
     if (meta.what) return [named("and"), number(meta, token, key)];
     try {
       const weight = await app.exact(meta, query);
-      return [named("attends to"), ["weight ", app.make("b", "", app.precise(weight(key)))]];
+      return [
+        named("attends to"),
+        [`${meta.reading ? meta.reading.what : "weight"} `, app.make("b", "", app.precise(weight(key)))],
+      ];
     } catch {
       return [named("attends to"), "the exact weight could not be fetched"];
     }

@@ -49,8 +49,9 @@
     if (event.target.closest("[data-run-again]")) run();
   }); // a card that lacks what a run would bring
   function run() {
-    const { model, text, pair, tokenizer } = /** @type {Shows} */ (app.state).info;
+    const { model, text, pair, tokenizer, chat } = /** @type {Shows} */ (app.state).info;
     app.chooseModel(model);
+    app.setChat(Boolean(chat));
     if (tokenizer) window.dash_clientside.set_props("tokenizer", { value: tokenizer });
     window.dash_clientside.set_props("text", { value: text });
     window.dash_clientside.set_props("text-pair", { value: pair || "" });

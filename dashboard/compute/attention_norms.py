@@ -60,7 +60,7 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
         progress(Progress("layers", layer + 1, run.model.layers, f"Norms: layer {layer + 1} of {run.model.layers}"))
 
     report(0)
-    inputs, _tokens = tokenize(loaded.tokenizer, run.request.text, run.request.text_pair)
+    inputs, _tokens = tokenize(loaded.tokenizer, run.text, run.request.text_pair, adds=not run.request.chat)
     inputs = {name: values.to(loaded.model.device) for name, values in inputs.items()}
     layers = value_norms(loaded, inputs, report, gram_bytes(run) <= MOST_BYTES)
     if all(layer is None for layer in layers):

@@ -92,6 +92,7 @@ class ModelRun(RunClasses):
     Attributes:
         outdated: what this version of the program computes differently, in words; empty if the run is up to date.
             Capturing the text again brings it up to date.
+        corrected: those of them that change stored numbers; what is computed today would not match the others.
         stamp: names this capture, whereas `key` names every capture of the same text, model and options.
         streams: by name; `main` is the one whose tokens are predicted. attentions: by kind.
         tokens, hidden_states: those of the main stream.
@@ -108,6 +109,7 @@ class ModelRun(RunClasses):
         self.request = RunRequest.from_json(header["request"])
         self.model = ModelInfo(**header["model"])
         self.outdated: tuple[str, ...] = tuple(header.get("outdated", ()))
+        self.corrected: tuple[str, ...] = tuple(header.get("corrected", ()))
         self.stamp: str = stamp_of(header)
         self._beside = results_in(header)
         self._memory = ResultCache(REMEMBERED)
@@ -308,7 +310,7 @@ class ModelRun(RunClasses):
 
     def check_current(self) -> None:
         """Raise `MissingArrayError` if newly computed arrays would not match those of the run."""
-        if self.outdated:
+        if self.corrected:
             raise MissingArrayError(
                 "An earlier version of this program computed this run and did not store this result. Run the text "
                 "again "

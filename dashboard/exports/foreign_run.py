@@ -67,10 +67,12 @@ def read_foreign(path: Path, digest: str, name: str, most_tokens: int, most_byte
     if not isinstance(found.header.get("fingerprint"), str):
         raise RunShapeError(f"{called} does not say which weights computed it. Run the text again, and save that run.")
     unknown = unknown_arrays(found)
-    header = {name: value for name, value in found.header.items() if name not in (BESIDE, "outdated")}
+    header = {name: value for name, value in found.header.items() if name not in (BESIDE, "outdated", "corrected")}
     header |= {"key": digest, "file": {"name": called, "key": found.key}}
     if found.outdated:
         header["outdated"] = list(found.outdated)
+    if found.corrected:
+        header["corrected"] = list(found.corrected)
     kept = {name: found.arrays[name] for name in found.arrays if name not in set(unknown)}
     return ForeignRun(ModelRun(header, kept), tuple(_left_out(unknown)))
 

@@ -169,7 +169,8 @@ def made_now() -> dict[str, int]:
 def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]:
     """Return header and arrays of a file under this version's names, with the numbers as captured.
 
-    The header's `outdated` lists, for people, what has changed since; it is absent if nothing has.
+    The header's `outdated` lists, for people, what has changed since, and `corrected` those of the changes that change
+    stored numbers; each is absent if there are none.
 
     Raises:
         NewerRunError: this version does not know the file's schema.
@@ -186,6 +187,9 @@ def upgraded(header: Mapping[str, Any], arrays: Arrays) -> tuple[Header, Arrays]
             found, arrays = UPGRADES[version](found, arrays)
     captured = found.get("captured_schema", schema)  # set in files that a version in between read and exported
     found |= {"schema": SCHEMA, "numbers": numbers} | ({} if captured == SCHEMA else {"captured_schema": captured})
-    found.pop("outdated", None)
-    changes = [*(schema.change for schema in SCHEMAS[captured:] if schema.outdates(found)), *CORRECTIONS[numbers:]]
-    return (found | {"outdated": changes} if changes else found), arrays
+    for name in ("outdated", "corrected"):
+        found.pop(name, None)
+    corrected = list(CORRECTIONS[numbers:])
+    changes = [*(schema.change for schema in SCHEMAS[captured:] if schema.outdates(found)), *corrected]
+    found |= ({"outdated": changes} if changes else {}) | ({"corrected": corrected} if corrected else {})
+    return found, arrays

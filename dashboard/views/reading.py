@@ -125,7 +125,7 @@ def waits_for(reading: AttentionReading) -> bool:
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
     """What a worker must compute for these options: something only for long texts."""
     reading = reading_of(context)
-    return (request_of(context.run, reading),) if reading.is_long else ()
+    return (request_of(context.run, reading),) if reading.is_long and not context.run.corrected else ()
 
 
 def request_of(run: ModelRun, reading: AttentionReading) -> DerivedRequest:
@@ -134,7 +134,12 @@ def request_of(run: ModelRun, reading: AttentionReading) -> DerivedRequest:
 
 
 def being_computed(run: ModelRun, reading: AttentionReading) -> html.Div:
-    """The message while a worker computes the matrix."""
+    """The message while a worker computes the matrix.
+
+    Raises:
+        MissingArrayError: the run's numbers have been corrected since.
+    """
+    run.check_current()
     rows, heads = len(reading.attention.asks), len(reading.heads)
     how = f"{rows:,} tokens and {heads:,} heads take some seconds, once for everyone who looks at this run."
     place = place_of(reading)
@@ -179,7 +184,7 @@ def read_as_asked(run: ModelRun, place: Head, query: Mapping[str, str], library:
     if not reading.is_long:
         return reading
     wanted = request_of(run, reading)
-    found = library.results_of(run, [wanted]).get(wanted.name)
+    found = library.results_of(run, [wanted]).get(wanted.name) or run.derived(wanted)
     if found is None:
         raise MissingArrayError("These weights are still being computed. Ask again when the figure is there.")
     return replace(reading, given=np.asarray(found.arrays["weights"]))
@@ -278,6 +283,14 @@ def force_line(reading: AttentionReading) -> str:
     parts += ["rows add up to 1 again"] if aids.sums else []
     line = " · ".join(parts)
     return f"{line[:1].upper()}{line[1:]}"
+
+
+def weight_of(reading: AttentionReading) -> str:
+    """What a cell holds, before its number in the tooltip: "mean weight of 9 heads"."""
+    if reading.aggregate in ("head", "rollout"):
+        return "rollout" if reading.aggregate == "rollout" else "weight"
+    how = "mean" if reading.aggregate.startswith("mean") else "largest"
+    return f"{how} weight of {len(reading.heads):,} heads"
 
 
 def sums_of(reading: AttentionReading) -> str:

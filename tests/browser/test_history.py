@@ -74,7 +74,7 @@ def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Perso
     tables = [view for view in shown if SHOW in view.controls and view.name != "classes"]
     assert tables
     for view in tables:
-        expect(two.at(f"{view.name}-panel").locator("table caption")).to_be_visible()
+        expect(two.at(f"{view.name}-panel").locator("table caption, .rows-title")).to_be_visible()
     two.still()
     places = two.selection()
     assert (places["token"], places["layer"], places["head"]) == (5, 3, 1)

@@ -65,7 +65,7 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
             "no token predictions",
         ),
         ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted on run", "most likely:"),
-        ("tuned", "folder:weights/team/tuned", "causal", "5 of 64 tokens", "most likely:"),
+        ("team/tuned", "folder:weights/team/tuned", "causal", "5 of 64 tokens", "most likely:"),
     )
     before = None
     for words, name, kind, counted, prediction in seen:

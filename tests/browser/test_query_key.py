@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -72,11 +71,11 @@ def test_the_order_is_chosen_in_the_options(person: Person, causal: ModelRun) ->
 def test_the_table_ends_with_the_score_and_its_weight(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=15, second=1, layer=23, head=0, **{"query-key-show": "table"})
     person.open_tab("attention", "query-key")
-    rows = person.page.locator("#query-key-panel table tbody tr").filter(visible=True)
-    expect(rows).to_have_count(64 + 3)
-    expect(rows.nth(64)).to_contain_text("Scaling (× 0.125)")
-    expect(rows.nth(65)).to_have_text(re.compile("Score"))
-    expect(rows.nth(66)).to_contain_text("Weight after the softmax")
+    grid = person.at("query-key-rows")
+    expect(grid.locator("[role=grid], [role=treegrid]").first).to_have_attribute("aria-rowcount", str(64 + 3 + 1))
+    grid.locator(".ag-body-viewport").evaluate("(box) => box.scrollTo(0, box.scrollHeight)")
+    for index, text in ((64, "Scaling (× 0.125)"), (65, "Score"), (66, "Weight after the softmax")):
+        expect(grid.locator(f'.ag-row[row-id="{index}"]')).to_contain_text(text)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

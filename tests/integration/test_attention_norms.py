@@ -18,6 +18,7 @@ from dashboard.capture.tokens import tokenize
 from dashboard.contracts.passed_on import PassedOn
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import MissingArrayError
+from tests.integration.test_chat_messages import TEMPLATES, talker
 from tests.support.bundled_models import bundled_model
 from tests.support.tiny_models import eager_twin, tiny, tokenizer, words
 
@@ -193,3 +194,17 @@ def test_a_run_is_as_it_was_afterwards() -> None:
     assert [len(module._forward_hooks) for module in loaded.model.modules()] == before
     again = capture_run(loaded, words(8))
     np.testing.assert_array_equal(run.arrays["decoder/query/1"], again.arrays["decoder/query/1"])
+
+
+def test_norms_of_a_chat_message_are_those_of_what_was_read() -> None:
+    """The message has other tokens than its rendered text, which the template has given its special tokens."""
+    loaded = talker(TEMPLATES["zephyr"])
+    run = capture_run(loaded, "Who wrote Faust?", chat=True)
+    passed = derive(loaded, run, "attention-norms")
+    assert len(run) > len(capture_run(loaded, "Who wrote Faust?"))
+    ids = torch.tensor([[token.id for token in run.tokens]])
+    loaded.model.set_attn_implementation("eager")
+    alpha, f = direct(loaded.model, of_llama, {"input_ids": ids}, loaded.info.layers, loaded.info.heads)
+    wanted = alpha[1][0] * np.linalg.norm(f[1][0], axis=-1)
+    found = head_norms(run.attention_of(), passed, 1, 0, 0, len(run))
+    np.testing.assert_allclose(found, wanted, atol=2e-5 * wanted.max(), rtol=0)

@@ -36,7 +36,7 @@ def curves(figure: Any) -> list[Any]:
 def test_the_pages_lines_are_hugging_faces_weights(name: str, direction: str) -> None:
     loaded, _pieces, attentions = outputs_of(name)
     run = capture_run(loaded, words(9))
-    options = {"direction": direction, "least": 0.05, "off": "", "show": "figure"}
+    options = {"way": direction, "least": 0.05, "off": "", "show": "figure"}
     spec: Any = VIEW.draw(Context(run, Selection(run.key, 4, 1, 0, heads=((0, 1),)), options))
     drawn = {(head, query, key): weight for head, query, key, weight in spec["layout"]["meta"]["lines"]["drawn"]}
     wanted = {}

@@ -132,7 +132,7 @@ def shows_probe(context: Context) -> bool:
 
 
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
-    return (request(context),) if shows_probe(context) and not context.run.outdated else ()
+    return (request(context),) if shows_probe(context) and not context.run.corrected else ()
 
 
 def uses(context: Context) -> tuple[DerivedRequest, ...]:

@@ -23,19 +23,32 @@ from dashboard.figures.attention import (
     shades,
     weight_legend,
 )
-from dashboard.figures.spec import Spec
+from dashboard.figures.spec import Spec, spec_of
+from dashboard.figures.theme import empty_figure
 from dashboard.figures.tokens import label_of, lead_of
 from dashboard.views.attention.all_heads import export_heads, heads_grid, heads_table, heads_text
 from dashboard.views.attention.heatmap_words import explain, text
 from dashboard.views.declaration import Extra, View
-from dashboard.views.reading import CONTROLS, asks_of, force_line, needs, place_of, reading_of, reads, waits_for
+from dashboard.views.reading import (
+    CONTROLS,
+    asks_of,
+    force_line,
+    needs,
+    place_of,
+    reading_of,
+    reads,
+    waits_for,
+    weight_of,
+)
 from dashboard.views.tables import head_table, row_blocks, row_table
 
 
-def draw(context: Context) -> Spec | None:
+def draw(context: Context) -> Spec:
     reading = reading_of(context)
     if 0 in reading.shape or waits_for(reading):
-        return None
+        spec = spec_of(empty_figure())
+        spec["layout"]["meta"] = {"reading": _told(reading)}
+        return spec
     spec = attention_cells(_shades(reading), reading.queries, reading.keys)
     spec["layout"]["uirevision"] = f"{context.run.key}-{reading.attention.kind}"
     if not reading.is_plain:
@@ -54,6 +67,7 @@ def _told(reading: AttentionReading) -> dict[str, Any]:
         "mask": [reading.mask.kind, reading.mask.window],
         "asks": asks_of(reading),
         "said": force_line(reading),
+        "what": weight_of(reading),
     }
 
 

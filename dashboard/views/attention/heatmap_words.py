@@ -40,7 +40,7 @@ def text(context: Context) -> Words:
         return Words(f"{place_of(reading)} …", message=being_computed(context.run, reading), waiting=True)
     lost = _lost(reading)
     if len(lost) == len(reading.rows):
-        message = not_finite_message(context.run, f"The weights of layer {selection.layer} are not finite.")
+        message = not_finite_message(context.run, f"{place_of(reading)}: the weights are not finite.")
         return Words("Attention", message=message)
     token, second = selection.token, selection.second
     footer = _reads(reading, token, "selected", second)

@@ -44,7 +44,9 @@ WAY = Choice(
     ),
 )
 WEAKEST = Number("least", "Weakest line drawn (weight)", 0, 1, LEAST, 0.005)
-OFF = Text("off", "Heads not drawn", help="As layer.head, for example 10.8, 3.1; the legend switches them, too.")
+OFF = Text(
+    "off", "Heads not drawn", longest=120, help="As layer.head, for example 10.8, 3.1; the legend switches them, too."
+)
 FEW, NAMED = 3, 3  # up to so many heads, so many weights of each in the footer; of more heads only the largest
 
 Place = tuple[int, int]
@@ -260,7 +262,9 @@ def table(context: Context) -> Table | None:
         more = ("Drawn", "Query label", "Key label")
         count = len(on) * _pairs(context)
         columns = tuple(Column(name) for name in (*names, *more))
-        return Table("Every weight; empty where the mask hides the key", columns, _every(context, lines), count)
+        left = aids_of(context.attention, context.options).leaves_out
+        why = "the mask hides the key or the reading aids leave it out" if left else "the mask hides the key"
+        return Table(f"Every weight; empty where {why}", columns, _every(context, lines), count)
     rows: list[tuple[Cell, ...]] = []
     for line in range(len(lines) - 1, -1, -1):
         query, key = int(lines.query[line]), int(lines.key[line])

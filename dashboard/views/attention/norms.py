@@ -58,7 +58,7 @@ def _refusal(context: Context) -> str:
 
 
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
-    return () if _refusal(context) else (request(context),)
+    return () if context.run.corrected or _refusal(context) else (request(context),)
 
 
 def reads(options: Options) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def position_request(context: Context, words: str = "") -> DerivedRequest:
 def usable(context: Context) -> tuple[DerivedRequest, ...]:
     """The lens of every position, which also covers the selected one if the text is read as it is."""
     run = context.run
-    return (whole_request(context),) if run.has_predictions and not run.outdated and not masks(context) else ()
+    return (whole_request(context),) if run.has_predictions and not run.corrected and not masks(context) else ()
 
 
 def whole_lens(context: Context) -> LogitLens | None:

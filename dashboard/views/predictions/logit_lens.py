@@ -50,7 +50,7 @@ CONTROLS = (Choice("colour", "Colour", tuple((name, measure.title) for name, mea
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
     """The selected position first, then all positions, which include it and which a small slot does not show."""
     run = context.run
-    if not run.has_predictions or run.outdated:
+    if not run.has_predictions or run.corrected:
         return ()
     if masks(context):
         return (position_request(context),)

@@ -76,7 +76,7 @@ def words_of(context: Context) -> str:
 
 def needs(context: Context) -> tuple[DerivedRequest, ...]:
     run = context.run
-    if not run.has_predictions or run.outdated:
+    if not run.has_predictions or run.corrected:
         return ()
     words = words_of(context)
     found = [] if words else [request for request in usable(context) if context.result(request) is not None]

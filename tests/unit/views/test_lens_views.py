@@ -148,7 +148,7 @@ def test_a_model_that_predicts_nothing_says_why(view: View) -> None:
 @pytest.mark.parametrize("view", [LENS, THROUGH], ids=lambda view: view.name)
 def test_a_run_of_an_earlier_version_offers_to_run_again(view: View) -> None:
     header, arrays = make_parts()
-    context = context_of(view, ModelRun({**header, "outdated": ["something"]}, arrays))
+    context = context_of(view, ModelRun({**header, "corrected": ["something"]}, arrays))
     assert view.wanted(context) == ()
     with pytest.raises(MissingArrayError, match="Run the text again"):
         view.text(context)

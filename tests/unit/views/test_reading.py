@@ -88,6 +88,13 @@ def test_an_aggregate_is_drawn_and_titled_as_what_it_is(of: str, title: str, mad
     np.testing.assert_array_equal(array_of(figure.to_plotly_json()["data"][0]["z"]), drawn(found))
 
 
+def nothing(found: Context) -> str:
+    """What the line over an empty figure says."""
+    spec: Any = VIEW.draw(found)
+    assert spec["data"] == []
+    return str(spec["layout"]["meta"]["reading"]["said"])
+
+
 def test_one_head_without_aids_tells_the_browser_nothing_more() -> None:
     spec: Any = VIEW.draw(context(make_run("causal")))
     assert "reading" not in spec["layout"]["meta"]
@@ -172,7 +179,10 @@ def test_where_nothing_is_left_the_card_says_what_to_do() -> None:
     special = ModelRun(header, arrays)
     message = VIEW.text(context(special, token=0, second=None, special=True, first=True)).message
     assert "No tokens to attend from are left." in text_of(message)
-    assert VIEW.draw(context(special, token=0, second=None, special=True, first=True)) is None
+    assert (
+        nothing(context(special, token=0, second=None, special=True, first=True))
+        == "Without special tokens · without the first token"
+    )
 
 
 def test_a_long_text_waits_for_a_worker_and_then_shows_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +192,7 @@ def test_a_long_text_waits_for_a_worker_and_then_shows_its_matrix(monkeypatch: p
     words = VIEW.text(found)
     assert words.waiting
     assert "Computing attention rollout, layers 0 to 1" in text_of(words.message)
-    assert VIEW.draw(found) is None
+    assert nothing(found) == "Rollout"
     assert [request.kind for request in VIEW.awaits(found)] == ["attention-aggregate"]
     assert len(VIEW.explanation(found)) == 3
     request = request_of(run, reading_of(found))
@@ -190,7 +200,8 @@ def test_a_long_text_waits_for_a_worker_and_then_shows_its_matrix(monkeypatch: p
     result = Derived(request, {"weights": rollout(run.attention_of(), 1, 0.3)}, {})
     there = replace(found, results={request.name: result})
     np.testing.assert_array_equal(reading_of(there).weights(), result.arrays["weights"])
-    assert VIEW.draw(there) is not None
+    spec: Any = VIEW.draw(there)
+    assert spec["data"]
     query = asks_of(reading_of(there))
     assert query == {"attention-of": "rollout", "attention-share": "0.3"}
     asked = read_as_asked(run, (1, 0), query, OneRun(run, result))

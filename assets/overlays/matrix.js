@@ -143,7 +143,6 @@
       g.of.label(1, i, place, g.svg, 12, true);
     }
   }
-
   /** @type {FrameCells} */
   function frame(g, x0, y0, x1, y1, className, casing) {
     const [x, y] = [Math.max(g.box.x0 - 1.5, x0 - 1), Math.max(g.box.y0 - 1.5, y0 - 1)];

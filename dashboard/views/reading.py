@@ -288,7 +288,7 @@ def force_line(reading: AttentionReading) -> str:
 def weight_of(reading: AttentionReading) -> str:
     """What a cell holds, before its number in the tooltip: "mean weight of 9 heads"."""
     if reading.aggregate in ("head", "rollout"):
-        return "rollout" if reading.aggregate == "rollout" else "weight"
+        return "rollout weight" if reading.aggregate == "rollout" else "weight"
     how = "mean" if reading.aggregate.startswith("mean") else "largest"
     return f"{how} weight of {len(reading.heads):,} heads"
 

@@ -84,7 +84,7 @@ def test_a_link_holds_every_control_of_every_view(open_page: Callable[..., Perso
         assert two.title(view.name).text_content() == one.title(view.name).text_content()
         assert two.at(f"{view.name}-footer").text_content() == one.at(f"{view.name}-footer").text_content()
     two.page.reload()
-    expect(two.at(f"{tables[0].name}-panel").locator("table caption")).to_be_visible()
+    expect(two.at(f"{tables[0].name}-panel").locator("table caption, .rows-title")).to_be_visible()
     assert options(two) == changed
     for view in tables:
         assert shown_option(two, f"{view.name}-show") == "table"

@@ -231,7 +231,7 @@ def place_of(reading: AttentionReading) -> str:
         return f"Layer {reading.layer}, head {reading.head}"
     if reading.aggregate == "rollout":
         return f"Attention rollout, layer{'s 0 to' if reading.layer else ''} {reading.layer}"
-    how = "mean" if reading.aggregate.startswith("mean") else "largest weight"
+    how = "mean" if how_of(reading) == "mean" else "largest weight"
     if reading.aggregate.endswith("-all"):
         return f"All {layers} layers, {how} of {layers * heads:,} heads"
     if is_of_several(reading):
@@ -275,7 +275,7 @@ def force_line(reading: AttentionReading) -> str:
     if reading.aggregate == "rollout":
         parts.append("rollout")
     elif reading.aggregate != "head":
-        parts.append(f"mean of {heads}" if reading.aggregate.startswith("mean") else f"largest of {heads}")
+        parts.append(f"{how_of(reading)} of {heads}")
     parts += ["without special tokens"] if aids.special else []
     parts += ["without the first token"] if aids.first else []
     parts += ["→".join(aids.direction.upper())] if aids.direction != "all" else []
@@ -289,8 +289,12 @@ def weight_of(reading: AttentionReading) -> str:
     """What a cell holds, before its number in the tooltip: "mean weight of 9 heads"."""
     if reading.aggregate in ("head", "rollout"):
         return "rollout weight" if reading.aggregate == "rollout" else "weight"
-    how = "mean" if reading.aggregate.startswith("mean") else "largest"
-    return f"{how} weight of {len(reading.heads):,} heads"
+    return f"{how_of(reading)} weight of {len(reading.heads):,} heads"
+
+
+def how_of(reading: AttentionReading) -> str:
+    """How several heads are one: by their "mean" or their "largest" weight."""
+    return "mean" if reading.aggregate.startswith("mean") else "largest"
 
 
 def sums_of(reading: AttentionReading) -> str:
@@ -313,5 +317,4 @@ def made_of(reading: AttentionReading) -> str:
     if reading.aggregate == "rollout":
         share, rest = (f"{100 * part:.0f}\u00a0%" for part in (reading.share, 1 - reading.share))
         return f"Rollout (Abnar & Zuidema 2020): {share} attention, {rest} residual stream in each layer."
-    how = "mean" if reading.aggregate.startswith("mean") else "largest"
-    return f"Each weight is the {how} of {len(reading.heads):,} heads."
+    return f"Each weight is the {how_of(reading)} of {len(reading.heads):,} heads."

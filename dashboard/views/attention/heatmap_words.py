@@ -19,7 +19,9 @@ from dashboard.views.explanation import NOT_COMPUTED, counted, named
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.reading import (
     being_computed,
+    how_of,
     in_force,
+    is_of_several,
     made_of,
     name_of,
     place_of,
@@ -201,8 +203,11 @@ def _what(reading: AttentionReading) -> Sentence:
     if reading.aggregate == "rollout":
         follows: Sentence = ["The model has ", *sizes, ", and ", term("attention rollout"), " follows their attention"]
         return [*follows, f" from the input through layer {reading.layer}."]
-    how = "mean" if reading.aggregate.startswith("mean") else "largest"
-    return ["The model has ", *sizes, f", and each cell is the {how} weight of {len(reading.heads):,} of these heads."]
+    return [
+        "The model has ",
+        *sizes,
+        f", and each cell is the {how_of(reading)} weight of {len(reading.heads):,} of these heads.",
+    ]
 
 
 def _selected_row(reading: AttentionReading, selection: Selection) -> Sentence:
@@ -236,7 +241,7 @@ def _where(reading: AttentionReading) -> str:
     place = place_of(reading)
     if reading.aggregate == "rollout":
         return f"In the rollout through layer {reading.layer}"
-    return f"In {place[0].lower()}{place[1:]}"
+    return f"In {'the ' if is_of_several(reading) else ''}{place[0].lower()}{place[1:]}"
 
 
 def _whole(reading: AttentionReading) -> str:

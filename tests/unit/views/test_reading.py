@@ -234,3 +234,17 @@ def test_shared_controls_are_one_setting_and_stand_in_the_card() -> None:
     assert "attention" in getattr(told["attention-of"], "data-views").split()
     assert getattr(told["attention-share"], "data-when") == '[["attention-of", ["rollout"]]]'
     assert getattr(told["attention-words"], "data-needs") == "pieces"
+
+
+@pytest.mark.parametrize(("of", "how"), [("head", "mean"), ("largest", "largest weight")])
+def test_several_selected_heads_are_said_to_be_several(of: str, how: str) -> None:
+    run = make_run("causal")
+    found = context(run, of=of)
+    found = replace(found, selection=replace(found.selection, heads=((0, 1),)))
+    place = (found.selection.layer, found.selection.head)
+    weights = np.stack([run.attention(*place), run.attention(0, 1)])
+    wanted = weights.mean(0) if of == "head" else weights.max(0)
+    np.testing.assert_allclose(reading_of(found).weights(), wanted, atol=1e-7)
+    title = text_of(VIEW.text(found).title)
+    assert title.startswith(f"{how.capitalize()} of 2 heads ({place[0]}.{place[1]}, 0.1): what ")
+    assert text_of(list(VIEW.explanation(found)[1])).startswith(f"In the {how} of 2 heads (")

@@ -244,7 +244,9 @@ class Person:
         return self._place("attention-graph", key, query)
 
     def point(self, token: int) -> tuple[float, float]:
-        """One token's point in the graph of hidden states."""
+        """One token's point in the graph of hidden states, once that is drawn."""
+        drawn = '() => document.querySelector("#hidden-graph .js-plotly-plot")?.calcdata'
+        self.page.wait_for_function(drawn, polling=LOOK)
         x, y = self.page.evaluate(
             """(token) => {
                 const trace = document.querySelector("#hidden-graph .js-plotly-plot").calcdata[0];

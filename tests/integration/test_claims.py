@@ -7,8 +7,8 @@ The removal of a head is its output set to zero before the layer's output projec
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -62,6 +62,17 @@ class Reading:
         with silenced(self.model, layer, head), torch.no_grad():
             return float(self.model(self.ids[None]).logits[0, position].softmax(-1)[token])
 
+    def without_each(self, position: int, token: int) -> np.ndarray:
+        """(layer, head): the same for every head; each layer's heads are the sequences of one batch."""
+        layers, heads = self.attentions.shape[:2]
+        keep = len(self.ids) - position  # logits of the last so many positions
+        found = np.empty((layers, heads))
+        for layer in range(layers):
+            with silenced_each(self.model, layer), torch.no_grad():
+                logits = self.model(self.ids.expand(heads, -1), logits_to_keep=keep).logits[:, 0]
+            found[layer] = logits.softmax(-1)[:, token].numpy()
+        return found
+
 
 @cache
 def plain_model(name: str) -> torch.nn.Module:
@@ -82,17 +93,32 @@ def run_of(index: int) -> ModelRun:
     return capture_run(bundled_model(EXAMPLES[index].model), EXAMPLES[index].text)
 
 
-@contextmanager
-def silenced(model: torch.nn.Module, layer: int, head: int) -> Iterator[None]:
+def silenced(model: torch.nn.Module, layer: int, head: int) -> AbstractContextManager[None]:
     """A Llama model one of whose heads hands on nothing."""
-    width = model.config.hidden_size // model.config.num_attention_heads
+    return changed(model, layer, lambda mixed: mixed[:, :, head].zero_())
 
-    def silence(_module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
+
+def silenced_each(model: torch.nn.Module, layer: int) -> AbstractContextManager[None]:
+    """A Llama model in which sequence h of a batch reads nothing of head h."""
+
+    def silence(mixed: torch.Tensor) -> None:
+        for head, sequence in enumerate(mixed):
+            sequence[:, head] = 0
+
+    return changed(model, layer, silence)
+
+
+@contextmanager
+def changed(model: torch.nn.Module, layer: int, change: Callable[[torch.Tensor], object]) -> Iterator[None]:
+    """`change` is given what a layer's heads hand on, (sequence, token, head, width), to write into."""
+    heads = model.config.num_attention_heads
+
+    def apply(_module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor]:
         mixed = arguments[0].clone()
-        mixed[..., head * width : (head + 1) * width] = 0
+        change(mixed.unflatten(-1, (heads, -1)))
         return (mixed,)
 
-    hook = model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(silence)
+    hook = model.model.layers[layer].self_attn.o_proj.register_forward_pre_hook(apply)
     try:
         yield
     finally:

@@ -29,9 +29,7 @@ TO, MARY, AGAIN = 15, 1, 16
 def without() -> np.ndarray:
     """(layer, head): the probability of the second ` Mary` with each head's output set to zero."""
     plain = reading(0)
-    layers, heads = plain.attentions.shape[:2]
-    name = int(plain.ids[AGAIN])
-    return np.array([[plain.without(layer, head, TO, name) for head in range(heads)] for layer in range(layers)])
+    return plain.without_each(TO, int(plain.ids[AGAIN]))
 
 
 def strongest(scores: np.ndarray, count: int) -> list[tuple[int, int]]:
@@ -144,6 +142,13 @@ def test_the_heads_that_read_the_name() -> None:
     assert " ".join(row(*head) for head in readers) in NAME
     rises = [head for head in readers if without()[head] > plain.probability(TO, name)]
     assert (len(rises), rises[0]) == (3, readers[0]), "three, the strongest reader among them"
+
+
+def test_a_batch_silences_a_head_a_sequence() -> None:
+    plain = reading(0)
+    name = int(plain.ids[AGAIN])
+    for layer, head in ((0, 0), (1, 3), (23, 8)):
+        assert without()[layer, head] == pytest.approx(plain.without(layer, head, TO, name), abs=1e-5)
 
 
 def test_the_heads_that_make_a_difference() -> None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from dashboard.contracts.run import ModelRun
     from dashboard.exports.frames import read_table
     from dashboard.exports.run_files import open_run, save_run
-    from dashboard.figures.attention import plot_attention_aggregate, plot_attention_heatmap
     from dashboard.figures.attention_lines import plot_attention_lines
     from dashboard.figures.attention_norms import plot_attention_norms
+    from dashboard.figures.attention_plot import plot_attention_aggregate, plot_attention_heatmap
     from dashboard.figures.classes import plot_classes
     from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.lens_plot import plot_logit_lens
@@ -64,8 +64,8 @@ _HOMES = {
     "read_table": "dashboard.exports.frames",
     "save_run": "dashboard.exports.run_files",
     "plot_attention_heads": "dashboard.figures.heads",
-    "plot_attention_aggregate": "dashboard.figures.attention",
-    "plot_attention_heatmap": "dashboard.figures.attention",
+    "plot_attention_aggregate": "dashboard.figures.attention_plot",
+    "plot_attention_heatmap": "dashboard.figures.attention_plot",
     "plot_attention_lines": "dashboard.figures.attention_lines",
     "plot_attention_norms": "dashboard.figures.attention_norms",
     "plot_classes": "dashboard.figures.classes",

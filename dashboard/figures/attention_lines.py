@@ -18,7 +18,7 @@ from dashboard.analysis.attention_lines import (
     tokens_shown,
 )
 from dashboard.errors import RunShapeError
-from dashboard.figures.heads import of_layers
+from dashboard.figures.plain_outputs import of_layers
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import escape
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, LIGHT, TOKEN_FONT, axis, base_layout, in_theme

@@ -14,7 +14,6 @@ from dashboard.figures.attention import (
     LARGEST_CELLS,
     LARGEST_HEATMAP,
     LEGEND_WEIGHTS,
-    as_array,
     attention_cells,
     attention_map,
     attention_picture,
@@ -22,6 +21,7 @@ from dashboard.figures.attention import (
     shade_legend,
     shades,
 )
+from dashboard.figures.plain_outputs import as_array
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import COLOURS, LIGHT, in_theme
 

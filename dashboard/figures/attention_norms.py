@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.plain_outputs import as_array
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import (
@@ -21,7 +22,6 @@ from dashboard.figures.attention import (
     shade_legend,
     shades,
 )
-from dashboard.figures.plain_outputs import as_array
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.theme import COLOURS, LIGHT, in_theme
 

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from dashboard.analysis.aggregates import SHARE, rolled_out
-from dashboard.contracts.streams import check
-from dashboard.errors import BadRequestError, RunShapeError
+from dashboard.analysis.aggregates import SHARE, aggregate_attention
+from dashboard.analysis.plain_outputs import as_array, of_layers
+from dashboard.errors import RunShapeError
 from dashboard.figures.attention import attention_map, attention_picture, check_matrix, shades
-from dashboard.figures.plain_outputs import as_array
 from dashboard.figures.theme import COLOURS, LIGHT, in_theme
 
 PLOT_PIXELS = 480  # between the margins of a notebook's heatmap
@@ -67,47 +66,28 @@ def plot_attention_aggregate(
 ) -> go.Figure:
     """Draw the attention of several heads as one heatmap, from plain Hugging Face outputs.
 
+    `aggregate_attention` returns the same matrix as an array.
+
     Args:
-        attentions: per layer (head, query, key), as `outputs.attentions` gives them; leading axes of length 1 are
-            dropped.
+        attentions, of, layer, attention_share: as in `aggregate_attention`.
         tokens: as in `plot_attention_heatmap`.
-        of: "rollout" (Abnar & Zuidema 2020) from layer 0 through `layer`; "mean" or "max" of the heads of `layer`, or
-            of all layers if that is None.
-        layer: from 0; None is the last layer for a rollout. attention_share: of a rollout, 0 … 1; the rest is the
-            residual stream, half in the paper.
 
     Raises:
         RunShapeError: not one matrix per head and layer, or the number of tokens does not match.
-        BadSelectionError: there is no such layer. BadRequestError: there is no such aggregate.
+        BadSelectionError: there is no such layer. BadRequestError: there is no such aggregate or share.
     """
-    if of not in ("rollout", "mean", "max"):
-        raise BadRequestError(f"There is no aggregate “{str(of)[:40]}”. Choose rollout, mean or max.")
-    layers = [_heads(one) for one in attentions]
-    if not layers:
-        raise RunShapeError("There is no layer's attention. Pass outputs.attentions of a model called with it.")
-    check("layer", layer, len(layers))
-    last = len(layers) - 1 if layer is None else layer
+    layers = list(of_layers(attentions))
+    weights = aggregate_attention(layers, of, layer, attention_share)
     if of == "rollout":
-        weights = rolled_out((heads.mean(axis=0) for heads in layers[: last + 1]), attention_share)
+        last = len(layers) - 1 if layer is None else layer
         words = f"Attention rollout, layers 0 to {last}: {attention_share:.0%} attention, the rest the residual stream"
     else:
-        heads = np.concatenate(layers if layer is None else [layers[layer]])
-        weights = heads.mean(axis=0) if of == "mean" else heads.max(axis=0)
+        heads = len(layers[0]) * (len(layers) if layer is None else 1)
         how, where = "Mean" if of == "mean" else "Largest", "all layers" if layer is None else f"layer {layer}"
-        words = f"{how} weight of {len(heads)} heads, {where}"
+        words = f"{how} weight of {heads} heads, {where}"
     figure = plot_attention_heatmap(weights, tokens)
     figure.update_layout(title={"text": words + _not_finite_line(weights)})
     return figure
-
-
-def _heads(layer: Any) -> np.ndarray:
-    """(head, query, key) float64 of one layer."""
-    weights = as_array(layer).astype(np.float64)
-    while weights.ndim > 3 and weights.shape[0] == 1:
-        weights = weights[0]
-    if weights.ndim != 3:
-        raise RunShapeError(f"A layer's attention has shape {weights.shape}; pass (head, query, key) of one text.")
-    return weights
 
 
 def _not_finite_line(weights: np.ndarray) -> str:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.plain_outputs import of_layers
 from dashboard.contracts.streams import THUMBNAIL
 from dashboard.errors import RunShapeError
 from dashboard.figures.attention import label_step, shades, weight_legend
 from dashboard.figures.pixels import grey_uri
-from dashboard.figures.plain_outputs import of_layers
 from dashboard.figures.theme import COLOURS, LIGHT, axis, base_layout, in_theme
 
 GAP = 0.08  # gap between two heads, as a share of a head's side

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 
-from dashboard import plot_attention_aggregate, plot_attention_heatmap
+from dashboard import aggregate_attention, plot_attention_aggregate, plot_attention_heatmap
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
 from dashboard.figures.attention import shades
 from tests.support.synthetic import FakeTensor, array_of, make_run
@@ -77,6 +77,9 @@ def test_aggregates_of_plain_outputs(batch: int) -> None:
         ({"layer": 1, "attention_share": 0.3}, rolled, "Attention rollout, layers 0 to 1: 30% attention"),
     ]
     for options, weights, title in wanted:
+        found = aggregate_attention(outputs, **options)
+        assert found.dtype == np.float32
+        np.testing.assert_allclose(found, weights, rtol=1e-6, atol=1e-7)
         figure = plot_attention_aggregate(outputs, list("abcd"), **options)
         z = cells_of(figure)
         assert np.abs(z.astype(int) - shades(weights, np.tril(np.ones((4, 4), dtype=bool)))).max() <= 1
@@ -88,6 +91,18 @@ def test_an_aggregate_that_cannot_be_drawn_is_a_named_error() -> None:
     for options, error in (({"of": "median"}, BadRequestError), ({"layer": 2}, BadSelectionError)):
         with pytest.raises(error):
             plot_attention_aggregate(layers, list("abc"), **options)
+    for share in (-0.1, 1.5, float("nan")):
+        with pytest.raises(BadRequestError, match="Choose a number from 0 to 1"):
+            aggregate_attention(layers, attention_share=share)
     for outputs in ((), layers[0], [RNG.random((2, 2, 3, 3))]):
         with pytest.raises(RunShapeError):
             plot_attention_aggregate(outputs, list("abc"))
+
+
+def test_an_aggregate_is_not_finite_where_a_weight_is_not() -> None:
+    layers = causal_layers(2, 2, 3)
+    layers[1, 0, 2, 1] = np.nan
+    for of in ("mean", "max"):
+        assert np.argwhere(np.isnan(aggregate_attention(layers, of))).tolist() == [[2, 1]]
+    assert np.isnan(aggregate_attention(layers)).all(axis=1).tolist() == [False, False, True]
+    assert "1 of 3 rows" in plot_attention_aggregate(layers, list("abc")).layout.title.text

@@ -1,4 +1,4 @@
-"""Plain Hugging Face outputs, tensors or arrays, as the figures take them."""
+"""Plain Hugging Face outputs, tensors or arrays, as analysis and figures take them."""
 
 from __future__ import annotations
 

@@ -15,20 +15,25 @@ SIDES = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, -1), 
 
 
 def place_labels(
-    points: np.ndarray, wide: Sequence[float], marked: Sequence[bool], room: tuple[float, float]
+    points: np.ndarray,
+    wide: Sequence[float],
+    marked: Sequence[bool],
+    room: tuple[float, float],
+    early: Sequence[bool] | None = None,
 ) -> list[str | None]:
     """Choose the side of its point on which each label goes, so that labels cover neither points nor each other.
 
     Args:
         points: (point, 2), pixels from the left and from the top. wide: width of each label in pixels.
         marked: points whose labels are placed first, and always. room: pixels to the right and below.
+        early: points whose labels are placed next, if there is room for them.
 
     Returns:
         Plotly's `textposition`, one of `SIDES`, for each point; None if there is no room.
     """
     taken = np.concatenate([points - POINT, points + POINT], axis=1)
     found: list[str | None] = [None] * len(points)
-    for index in sorted(range(len(points)), key=lambda index: not marked[index]):
+    for index in sorted(range(len(points)), key=lambda index: (not marked[index], not (early and early[index]))):
         gap = MARKED_GAP if marked[index] else GAP
         boxes = {side: _box(points[index], direction, wide[index], gap) for side, direction in SIDES.items()}
         inside = [side for side, box in boxes.items() if (box[:2] >= 0).all() and (box[2:] <= room).all()]

@@ -30,7 +30,7 @@ ZOOMS_ABOVE = 80  # number of points above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
-SIZES = {2: {"stop": 4, "mark": 15}, 3: {"stop": 2, "mark": 7}}  # pixels, by dimensions
+SIZES = {2: {"stop": 4, "mark": 15, "ring": 13}, 3: {"stop": 2, "mark": 7, "ring": 6}}  # pixels, by dimensions
 # radians: the page's initial view of three components (assets/overlays/space.js)
 TURNED, TILTED = -0.55, 0.27
 # from the eye to the middle of the cube of three components, in sides of the cube; no effect in parallel projection
@@ -153,6 +153,7 @@ def space_figure(
     space: Space,
     tokens: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
+    added: Sequence[int] = (),
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
@@ -160,16 +161,20 @@ def space_figure(
     second token always carry theirs. Three components are shown in parallel projection, as in the page's initial view.
 
     Args:
-        space: of these tokens. tokens: one label each. selected: the selected and the second token; a token that was
-            left out carries no mark.
+        space: of these tokens. tokens: one label each. selected: the selected and the second token; added: further
+            selected ones, whose labels are placed next. A token that was left out carries no mark.
     """
     figure = go.Figure(layout=base_layout())
     marked = [token for token in selected if token is not None]
     labels = numbered(labels_of(tokens), LONGEST)
     names = [(escape if space.dimensions == 2 else _plain)(label) for label in labels]
-    sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked)
+    further = [token for token in space.shown if token in added and token not in marked]
+    sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked, further)
     side_of = dict(zip(space.shown, sides, strict=True))
-    figure.add_trace({**_points(space), **_labels(space, names, {**side_of, **dict.fromkeys(marked)})})
+    plain, named = [token for token in space.shown if token not in further], {**side_of, **dict.fromkeys(marked)}
+    if further:  # first, so that print places their labels before the others, too
+        figure.add_trace(_labelled(space, further, names, named, COLOURS.selected, COLOURS.selected))
+    figure.add_trace(_labelled(space, plain, names, named, COLOURS.mark, COLOURS.second_ink))
     for quiet in space.quiet:
         if quiet not in marked:
             figure.add_trace(_line(space, quiet, {"color": COLOURS.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
@@ -182,6 +187,8 @@ def space_figure(
             figure.add_trace(_path(space, token, line))
         if token in side_of:
             figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
+    if further:
+        figure.add_trace(_rings(space, further))
     ranges = space.ranges()
     if space.dimensions == 3:
         figure.update_layout(**_scene(space))
@@ -205,12 +212,16 @@ def space_figure(
     return figure
 
 
-def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> list[str | None]:
-    """Run `place_labels` on the shown tokens. `lengths`: characters of every label. `first`: tokens to place first."""
+def label_sides(
+    space: Space, lengths: Sequence[int], first: Sequence[int], early: Sequence[int] = ()
+) -> list[str | None]:
+    """Run `place_labels` on the shown tokens. `lengths`: characters of every label. `first`, `early`: tokens to place
+    first, and next."""
     shown = space.shown
     points = _pixels(space, space.coordinates[space.at, shown])
     wide = [lengths[token] * CHARACTER_WIDTH for token in shown]
-    return place_labels(points, wide, [token in first for token in shown], (PLANE[0] + MARGIN["r"], PLANE[1]))
+    marks, next_ones = ([token in chosen for token in shown] for chosen in (first, early))
+    return place_labels(points, wide, marks, (PLANE[0] + MARGIN["r"], PLANE[1]), next_ones)
 
 
 def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
@@ -283,34 +294,45 @@ def _named_places(space: Space, token: int) -> set[int]:
     return set(kept)
 
 
-def _points(space: Space) -> dict[str, Any]:
-    """The point of every shown token."""
-    shown = space.shown
+def _points(space: Space, tokens: Sequence[int] | None = None, colour: str = COLOURS.mark) -> dict[str, Any]:
+    """The point of every shown token, or of these."""
+    shown = space.shown if tokens is None else list(tokens)
     found = space.coordinates[space.at, shown, : space.dimensions]
     kind: dict[str, Any] = {"type": "scatter3d"}
-    size = 3
+    size, count = 3, len(space.shown)
     if space.dimensions == 2:
         kind = {"type": "scatter", "cliponaxis": False}
-        size = 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5
+        size = 7 if count <= 80 else 6 if count <= 400 else 5
     return {
         **kind,
         **{name: found[:, i] for i, name in enumerate("xyz"[: space.dimensions])},
         "mode": "markers",
         "customdata": [{"token": i} for i in shown],
-        "marker": {"size": size, "color": COLOURS.mark},
+        "marker": {"size": size, "color": colour},
     }
 
 
-def _labels(space: Space, names: list[str], sides: dict[int, str | None]) -> dict[str, Any]:
-    """Additions to the points' trace if Plotly writes the labels; a token whose side is None carries no label."""
+def _labelled(
+    space: Space, tokens: Sequence[int], names: list[str], sides: dict[int, str | None], dot: str, ink: str
+) -> dict[str, Any]:
+    """The points of these tokens with the labels that Plotly writes; a token whose side is None carries none."""
     return {
+        **_points(space, tokens, dot),
         "mode": "markers+text",
-        "text": ["" if sides[i] is None else names[i] for i in space.shown],
-        "textposition": [sides[i] or "middle right" for i in space.shown],
-        "textfont": {"family": TOKEN_FONT, "size": 11, "color": COLOURS.second_ink},
-        "hovertext": [names[i] for i in space.shown],
+        "text": ["" if sides[i] is None else names[i] for i in tokens],
+        "textposition": [sides[i] or "middle right" for i in tokens],
+        "textfont": {"family": TOKEN_FONT, "size": 11, "color": ink},
+        "hovertext": [names[i] for i in tokens],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
+
+
+def _rings(space: Space, tokens: Sequence[int]) -> go.Scatter | go.Scatter3d:
+    """The thin rings of added tokens."""
+    look = {"symbol": "circle-open", "size": SIZES[space.dimensions]["ring"], "color": COLOURS.selected}
+    marker = {**look, "line": {"width": 1, "color": COLOURS.selected}}
+    found = space.coordinates[space.at, list(tokens), : space.dimensions]
+    return _trace(found, mode="markers", marker=marker, hoverinfo="skip")
 
 
 def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: str | None) -> go.Scatter | go.Scatter3d:

@@ -18,7 +18,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
-from dashboard.figures.labels import place_labels
+from dashboard.figures.labels import ADDED, MARKED, OTHERS, layer_rank, place_labels
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import BIDI_CONTROLS, escape, percent, place_name, place_sign
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, base_layout
@@ -37,7 +37,6 @@ TURNED, TILTED = -0.55, 0.27
 DISTANCE = 1.7
 ASPECT = 1.15  # size of the cube
 CUBE = 355  # pixels of one side of the cube as Plotly draws it, in a figure 520 high
-APART = 18  # pixels between the numbers along a path
 
 
 @dataclass(frozen=True)
@@ -169,12 +168,15 @@ def space_figure(
     labels = numbered(labels_of(tokens), LONGEST)
     names = [(escape if space.dimensions == 2 else _plain)(label) for label in labels]
     further = [token for token in space.shown if token in added and token not in marked]
-    sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked, further)
-    side_of = dict(zip(space.shown, sides, strict=True))
+    stops = _stops(space, selected[0])
+    sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked, further, stops)
+    side_of = dict(zip(space.shown, sides, strict=False))
+    numbers = dict(zip(stops, sides[len(side_of) :], strict=True))
     plain, named = [token for token in space.shown if token not in further], {**side_of, **dict.fromkeys(marked)}
-    if further:  # first, so that print places their labels before the others, too
-        figure.add_trace(_labelled(space, further, names, named, COLOURS.selected, COLOURS.selected))
     figure.add_trace(_labelled(space, plain, names, named, COLOURS.mark, COLOURS.second_ink))
+    if further:
+        added_ones = _labelled(space, further, names, named, COLOURS.selected, COLOURS.selected)
+        figure.add_trace({**added_ones, "meta": {"rank": ADDED}})  # for print, which places the labels again
     for quiet in space.quiet:
         if quiet not in marked:
             figure.add_trace(_line(space, quiet, {"color": COLOURS.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
@@ -184,7 +186,7 @@ def space_figure(
     )
     for token, (line, symbol) in zip(selected, styles, strict=True):
         if token is not None and space.path and token in space.followed:
-            figure.add_trace(_path(space, token, line))
+            figure.add_trace(_path(space, token, line, numbers if token == selected[0] else {}))
         if token in side_of:
             figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
     if further:
@@ -195,9 +197,9 @@ def space_figure(
     else:
         figure.update_layout(**plane_axes(space.titles, len(tokens)))
         figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
-    left_out = sum(side is None for side in sides)
+    left_out = sum(side is None for side in side_of.values())
     if left_out:
-        words = f"{left_out} of {len(sides)} labels found no room"
+        words = f"{left_out} of {len(side_of)} labels found no room"
         below = -20 if space.dimensions == 2 else 18
         corner = {
             "xref": "paper",
@@ -213,15 +215,30 @@ def space_figure(
 
 
 def label_sides(
-    space: Space, lengths: Sequence[int], first: Sequence[int], early: Sequence[int] = ()
+    space: Space, lengths: Sequence[int], first: Sequence[int], early: Sequence[int] = (), stops: Sequence[int] = ()
 ) -> list[str | None]:
-    """Run `place_labels` on the shown tokens. `lengths`: characters of every label. `first`, `early`: tokens to place
-    first, and next."""
+    """Run `place_labels` on the shown tokens, and on places along a path.
+
+    Args:
+        lengths: characters of every token's label. first, early: tokens to place first, and next.
+        stops: places on the path of the first of `first`; their sides come last.
+    """
     shown = space.shown
     points = _pixels(space, space.coordinates[space.at, shown])
     wide = [lengths[token] * CHARACTER_WIDTH for token in shown]
-    marks, next_ones = ([token in chosen for token in shown] for chosen in (first, early))
-    return place_labels(points, wide, marks, (PLANE[0] + MARGIN["r"], PLANE[1]), next_ones)
+    rank = [MARKED if token in first else ADDED if token in early else OTHERS for token in shown]
+    if stops:
+        points = np.concatenate([points, _pixels(space, _along(space, first[0])[list(stops)])])
+        wide += [len(place_sign(place)) * CHARACTER_WIDTH for place in stops]
+        rank += [layer_rank(place, len(space.coordinates)) for place in stops]
+    return place_labels(points, wide, rank, (PLANE[0] + MARGIN["r"], PLANE[1]))
+
+
+def _stops(space: Space, token: int | None) -> list[int]:
+    """The places on a token's path, which carry their layers' numbers."""
+    if token is None or not space.path:
+        return []
+    return np.flatnonzero(np.isfinite(_along(space, token)[:, 0])).tolist()
 
 
 def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
@@ -264,34 +281,24 @@ def _line(space: Space, token: int, line: dict[str, Any], **more: Any) -> go.Sca
     return _trace(_along(space, token), mode="lines", line=line, **more)
 
 
-def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Scatter3d:
+def _path(space: Space, token: int, line: dict[str, Any], sides: dict[int, str | None]) -> go.Scatter | go.Scatter3d:
+    """A token's path; `sides` has the places that carry their layer's number, unless there is no room."""
     count = len(space.coordinates)
-    named = _named_places(space, token)
-    names = ["" if place not in named else place_sign(place) for place in range(count)]
+    numbers = {
+        "text": [place_sign(place) if sides.get(place) else "" for place in range(count)],
+        "textposition": [sides.get(place) or "top center" for place in range(count)],
+        "textfont": {"size": 10, "color": line["color"]},
+    }
     return _trace(
         _along(space, token),
-        mode="lines+markers+text",
+        mode="lines+markers+text" if sides else "lines+markers",
         line=line,
         marker={"size": SIZES[space.dimensions]["stop"], "color": line["color"]},
-        text=names,
-        textposition="top center",
-        textfont={"size": 10, "color": line["color"]},
         customdata=[{"place": place} for place in range(count)],
         hovertext=[f"token {token}, {place_name(place)}" for place in range(count)],
         hovertemplate="%{hovertext}<extra></extra>",
+        **(numbers if sides else {}),
     )
-
-
-def _named_places(space: Space, token: int) -> set[int]:
-    """The places on a token's path that carry their layer's number: its ends, and about twelve that are well apart."""
-    there = np.flatnonzero(np.isfinite(_along(space, token)[:, 0])).tolist()
-    step = max(1, math.ceil(len(there) / 12))
-    wanted = [there[0], there[-1], *there[1:-1:step]]
-    pixels, kept = _pixels(space, _along(space, token)), [there[0]]
-    for place in wanted[1:]:
-        if np.linalg.norm(pixels[kept] - pixels[place], axis=1).min() >= APART:
-            kept.append(place)
-    return set(kept)
 
 
 def _points(space: Space, tokens: Sequence[int] | None = None, colour: str = COLOURS.mark) -> dict[str, Any]:

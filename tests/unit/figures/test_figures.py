@@ -473,7 +473,7 @@ def test_hidden_pca_in_three_dimensions_with_a_second_token() -> None:
     right = np.linalg.svd(centred, full_matrices=False)[2][:3]
     right *= np.sign(right[np.arange(3), np.abs(right).argmax(axis=1)])[:, None]
     expected = (centred @ right.T).reshape(len(LAYERS), -1, 3)
-    paths = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
+    paths = [trace for trace in figure.data if trace.mode.startswith("lines+markers")]
     for trace, token in zip(paths, (1, 4), strict=True):
         np.testing.assert_allclose(np.stack([trace.x, trace.y, trace.z], 1), expected[:, token], atol=1e-8)
     with pytest.raises(RunShapeError, match="2 or 3"):

@@ -38,7 +38,7 @@ def tokens_of(trace: dict[str, Any]) -> list[int]:
 def test_added_tokens_have_a_dot_a_ring_and_a_label_in_the_accent(path: bool, dimensions: int) -> None:
     space = space_of(path, dimensions)
     data = traces(space, selected=(0, 1), added=(3, 2))
-    [added, others] = [trace for trace in data if tokens_of(trace)]
+    [others, added] = [trace for trace in data if tokens_of(trace)]
     assert (tokens_of(added), tokens_of(others)) == ([2, 3], [0, 1, 4])
     assert (added["marker"]["color"], others["marker"]["color"]) == (COLOURS.selected, COLOURS.mark)
     assert (added["textfont"]["color"], others["textfont"]["color"]) == (COLOURS.selected, COLOURS.second_ink)

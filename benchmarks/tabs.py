@@ -25,7 +25,10 @@ from dashboard.settings import Settings
 
 TABS = ("lines", "everywhere", "heads", "query-key", "norms")
 FOLLOWS = ("lines", "everywhere", "query-key")  # whose figure is another one for another token; norms are marked
-LIMIT = 1000 * RUN_SECONDS  # milliseconds
+LIMIT = 1000 * RUN_SECONDS  # milliseconds, for what a worker computes
+SOON = 10_000  # milliseconds, for all else
+PIECES = "Counterrevolutionaries misunderstood incomprehensibilities. "  # words of several tokens
+ROOM = 14  # tokens for them
 LAYERS = 5  # of which a rollout is computed
 WORDS, ROLLOUT = "attention-words", "attention-of"  # options of the heatmap, as an address names them
 
@@ -43,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with served() as server, opened(server.address) as page:
         texts = Texts(Catalog(Settings.from_env()))
         for size in sizes:
-            run_text(page, texts.of(size))
+            run_text(page, PIECES + texts.of(size - ROOM))
             for row in Tabs(page, size, clicks).rows():
                 print(row.line(), flush=True)
     print(f"load average {load_average()} after (1, 5 and 15 minutes; {os.cpu_count()} cores)")
@@ -99,12 +102,12 @@ class Tabs:
         merged = self._row("merge word pieces into words → heatmap painted")
         for _ in self._times(merged):
             self._elsewhere()
-            self._set({WORDS: True}, [WORDS], merged)
-            self._set({WORDS: False}, [])
+            self._set({WORDS: True}, [WORDS], merged, SOON)
+            self._set({WORDS: False}, [], limit=SOON)
         yield merged
-        self._set({WORDS: True}, [WORDS])
+        self._set({WORDS: True}, [WORDS], limit=SOON)
         yield from self._within("words", [WORDS])
-        self._set({WORDS: False}, [])
+        self._set({WORDS: False}, [], limit=SOON)
 
     def _rollout(self) -> Iterator[Row]:
         """The heatmap of a rollout, which a worker computes once for each layer if the text is long."""
@@ -119,14 +122,14 @@ class Tabs:
         yield computed
         again = self._row("rollout that is there → heatmap painted")
         for _ in self._times(again):
-            self._set({ROLLOUT: "head"}, [])
-            self._set({ROLLOUT: "rollout"}, [ROLLOUT], again)
+            self._set({ROLLOUT: "head"}, [], limit=SOON)
+            self._set({ROLLOUT: "rollout"}, [ROLLOUT], again, SOON)
         yield again
         selected = self._row("select a token in rollout")
         for _ in self._times(selected):
             self._token("attention", selected, marks=True, options=[ROLLOUT])
         yield selected
-        self._set({ROLLOUT: "head"}, [])
+        self._set({ROLLOUT: "head"}, [], limit=SOON)
 
     def _within(self, name: str, options: list[str]) -> Iterator[Row]:
         head, token = self._row(f"choose a head in {name}"), self._row(f"select a token in {name}")
@@ -179,8 +182,8 @@ class Tabs:
     def _head(self, view: str, row: Row, options: list[str]) -> None:
         _token, layer, head = self._next()
         found = self.page.evaluate(
-            "([view, layer, head, options]) => window.bench.headIn(view, layer, head, 10000, options)",
-            [view, layer, head, options],
+            "([view, layer, head, limit, options]) => window.bench.headIn(view, layer, head, limit, options)",
+            [view, layer, head, SOON, options],
         )
         row.add(found["painted"])
 
@@ -191,9 +194,9 @@ class Tabs:
         )
         row.add(found["painted"])
 
-    def _set(self, values: dict[str, object], options: list[str], row: Row | None = None) -> None:
+    def _set(self, values: dict[str, object], options: list[str], row: Row | None = None, limit: float = LIMIT) -> None:
         found = self.page.evaluate(
-            "([values, options, limit]) => window.bench.set(values, options, limit)", [values, options, LIMIT]
+            "([values, options, limit]) => window.bench.set(values, options, limit)", [values, options, limit]
         )
         if row is not None:
             row.add(found["painted"])

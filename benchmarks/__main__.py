@@ -1,4 +1,4 @@
-"""Every table in turn: `python -m benchmarks [--quick] [--only capture|gpu|lens|views|interaction|serving]`."""
+"""Every table in turn: `python -m benchmarks [--quick] [--only capture|gpu|lens|views|interaction|tabs|serving]`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ QUICK = {
     "lens": ["--rounds", "1", "--sizes", "18"],
     "views": ["--rounds", "1", "--sizes", "16"],
     "interaction": ["--quick"],
+    "tabs": ["--quick"],
     "serving": ["--quick"],
 }
 

@@ -14,16 +14,18 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from dashboard.analysis.aggregates import aggregate_attention
     from dashboard.capture.capture import capture_run
     from dashboard.capture.loader import LoadedModel, load_model, wrap_model
     from dashboard.compute.deriving import derive
     from dashboard.contracts.run import ModelRun
     from dashboard.exports.frames import read_table
     from dashboard.exports.run_files import open_run, save_run
-    from dashboard.figures.attention import plot_attention_aggregate, plot_attention_heatmap
     from dashboard.figures.attention_lines import plot_attention_lines
     from dashboard.figures.attention_norms import plot_attention_norms
+    from dashboard.figures.attention_plot import plot_attention_aggregate, plot_attention_heatmap
     from dashboard.figures.classes import plot_classes
+    from dashboard.figures.head_scores_plot import plot_attention_everywhere, plot_head_scores
     from dashboard.figures.heads import plot_attention_heads
     from dashboard.figures.lens_plot import plot_logit_lens
     from dashboard.figures.pca_plot import plot_hidden_pca
@@ -35,16 +37,19 @@ __version__ = "0.1.0"
 __all__ = [
     "LoadedModel",
     "ModelRun",
+    "aggregate_attention",
     "capture_run",
     "derive",
     "load_model",
     "open_run",
     "plot_attention_aggregate",
+    "plot_attention_everywhere",
     "plot_attention_heads",
     "plot_attention_heatmap",
     "plot_attention_lines",
     "plot_attention_norms",
     "plot_classes",
+    "plot_head_scores",
     "plot_hidden_pca",
     "plot_logit_lens",
     "plot_query_key",
@@ -63,9 +68,12 @@ _HOMES = {
     "open_run": "dashboard.exports.run_files",
     "read_table": "dashboard.exports.frames",
     "save_run": "dashboard.exports.run_files",
+    "aggregate_attention": "dashboard.analysis.aggregates",
     "plot_attention_heads": "dashboard.figures.heads",
-    "plot_attention_aggregate": "dashboard.figures.attention",
-    "plot_attention_heatmap": "dashboard.figures.attention",
+    "plot_attention_everywhere": "dashboard.figures.head_scores_plot",
+    "plot_head_scores": "dashboard.figures.head_scores_plot",
+    "plot_attention_aggregate": "dashboard.figures.attention_plot",
+    "plot_attention_heatmap": "dashboard.figures.attention_plot",
     "plot_attention_lines": "dashboard.figures.attention_lines",
     "plot_attention_norms": "dashboard.figures.attention_norms",
     "plot_classes": "dashboard.figures.classes",

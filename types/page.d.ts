@@ -258,6 +258,7 @@ interface LongTable {
   rows: (number | string | null)[][];
   selected: number[];
   strong: number[];
+  added: number[];
   row_is: "" | "token" | "second";
   tokens: number[];
 }
@@ -874,6 +875,12 @@ interface ExportChoices {
   width: string;
 }
 
+/** What benchmarks/probe.js takes for the effect of a click: options in force, marks alone, words as well. */
+interface Watched {
+  options: string[];
+  marks: boolean;
+  words: boolean;
+}
 /** What benchmarks/probe.js waits for. */
 interface Goal {
   test(): boolean;

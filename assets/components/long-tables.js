@@ -103,10 +103,11 @@
     if (!table) return;
     for (const row of document.querySelectorAll(`#${view}-rows .ag-row[row-id]`)) {
       const at = table.selected.indexOf(Number(row.getAttribute("row-id")));
-      const kind = at < 0 ? "" : at === 0 ? "selected" : "second";
+      const added = table.added.includes(Number(row.getAttribute("row-id")));
+      const kind = at < 0 ? (added ? "added" : "") : at === 0 ? "selected" : "second";
       if ((row.getAttribute("data-mark") || "") !== kind) {
         row.setAttribute("data-mark", kind);
-        if (kind) row.setAttribute("aria-current", "true");
+        if (at >= 0) row.setAttribute("aria-current", "true");
         else row.removeAttribute("aria-current");
       }
       row.classList.toggle("strong", table.strong.includes(Number(row.getAttribute("row-id"))));

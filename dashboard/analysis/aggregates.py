@@ -11,11 +11,13 @@ Row i of R_l says how much of each input token reaches token i after layer l, if
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
-from dashboard.contracts.streams import Attention
-from dashboard.errors import RunShapeError
+from dashboard.analysis.plain_outputs import of_layers
+from dashboard.contracts.streams import Attention, check
+from dashboard.errors import BadRequestError, RunShapeError
 
 SHARE = 0.5  # of attention in rollout; the rest is the residual stream
 Head = tuple[int, int]  # layer, head
@@ -99,6 +101,42 @@ def rolled_out(means: Iterable[np.ndarray], share: float = SHARE) -> np.ndarray:
     if found is None:
         raise RunShapeError("Rollout has no layers. Give at least one layer's attention.")
     return found.astype(np.float32)
+
+
+def aggregate_attention(
+    attentions: Any, of: str = "rollout", layer: int | None = None, attention_share: float = SHARE
+) -> np.ndarray:
+    """Make one matrix of the attention of several heads, from plain Hugging Face outputs.
+
+    Args:
+        attentions: the model's `attentions`: a sequence of (head, query, key) per layer, with or without a batch axis
+            of 1; tensors or arrays.
+        of: "rollout" (Abnar & Zuidema 2020, section 3) from layer 0 through `layer`; "mean" or "max" of the heads of
+            `layer`, or of all layers if that is None.
+        layer: from 0; None is the last layer for a rollout.
+        attention_share: of a rollout, 0 … 1; the rest is the residual stream, half in the paper.
+
+    Returns:
+        (query, key) float32; each row of a rollout and of a mean sums to 1 if those of the heads do. NaN where it
+        depends on a weight that is not finite.
+
+    Raises:
+        RunShapeError: not one matrix per head and layer of one text. BadSelectionError: there is no such layer.
+        BadRequestError: there is no such aggregate or share.
+    """
+    if of not in ("rollout", "mean", "max"):
+        raise BadRequestError(f"There is no aggregate “{str(of)[:40]}”. Choose rollout, mean or max.")
+    if not 0 <= attention_share <= 1:
+        raise BadRequestError(f"The share of attention is {attention_share}. Choose a number from 0 to 1.")
+    layers = list(of_layers(attentions))
+    check("layer", layer, len(layers))
+    if of == "rollout":
+        last = len(layers) - 1 if layer is None else layer
+        return rolled_out((heads.mean(axis=0, dtype=np.float64) for heads in layers[: last + 1]), attention_share)
+    chosen = layers if layer is None else [layers[layer]]
+    if of == "max":
+        return np.max([heads.max(axis=0) for heads in chosen], axis=0).astype(np.float32)
+    return np.mean([heads.mean(axis=0, dtype=np.float64) for heads in chosen], axis=0).astype(np.float32)
 
 
 def _product(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:

@@ -12,11 +12,25 @@ import numpy as np
 from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.repeats import KINDS, Repeats
 from dashboard.contracts.streams import Attention
+from dashboard.contracts.table import Column
 from dashboard.contracts.token import Token
 
 MARKED = ("separator", "punctuation")
 NAMES = ("previous", "next", "self", "first", *MARKED, *KINDS, "entropy", "entropy_share", "distance")
 BEYOND = ("previous", "next", "self", *MARKED, *KINDS)  # scores that the first token can hide
+COLUMNS = {  # of a table of scores
+    "previous": Column("Weight on the previous token"),
+    "next": Column("Weight on the next token"),
+    "self": Column("Weight on the token itself"),
+    "first": Column("Weight on the first token"),
+    "separator": Column("Weight on separators"),
+    "punctuation": Column("Weight on punctuation"),
+    "duplicate": Column("Weight on duplicate tokens"),
+    "induction": Column("Weight on what followed a duplicate (induction)"),
+    "entropy": Column("Entropy", "nats"),
+    "entropy_share": Column("Share of the largest entropy"),
+    "distance": Column("Distance", "tokens"),
+}
 BLOCK = 1_000_000  # pairs of tokens looked at together
 
 

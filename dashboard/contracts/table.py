@@ -29,7 +29,8 @@ class Table:
     Attributes:
         title: what the rows are, with layer, head and token where they matter.
         columns: as many as each row has cells. rows: read once, in order; they may be generated lazily.
-        count: the number of rows. selected: indices of the rows of the selected and the second token.
+        count: the number of rows. selected: indices of the rows of the selected and the second token. added: those of
+            the rows of further selected tokens.
         row_is: what row i stands for if it is a token: choosing the row proposes `token` or `second` = i; "" for
             nothing. tokens: the token of each row, if that is not i.
         strong: indices of rows that the figure draws bold.
@@ -43,3 +44,4 @@ class Table:
     row_is: Literal["", "token", "second"] = ""
     tokens: tuple[int, ...] = ()
     strong: tuple[int, ...] = ()
+    added: tuple[int, ...] = ()

@@ -118,7 +118,9 @@ def table_part(table: Table, longest: int = LONGEST_TABLE) -> str:
         if index == longest:
             break
         place = table.selected.index(index) if index in table.selected else None
-        chosen = "" if place is None else f' class="{"second" if place else "selected"}" aria-current="true"'
+        chosen = ' class="added"' if index in table.added else ""
+        if place is not None:
+            chosen = f' class="{"second" if place else "selected"}" aria-current="true"'
         rows.append(f"<tr{chosen}>{''.join(map(_cell, cells))}</tr>")
     cut = f" The first {longest} of {table.count:,} rows." if table.count > longest else ""
     head = "".join(f'<th scope="col">{_text(column.heading)}</th>' for column in table.columns)

@@ -10,29 +10,24 @@ import html
 import math
 import re
 import textwrap
-import unicodedata
 from typing import Any
 
-import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.exports.point_labels import LINE, NARROW, label_points, plot_size, text_width
 from dashboard.figures.attention import LABEL_STEPS
-from dashboard.figures.labels import name_chosen, place_labels
+from dashboard.figures.labels import name_chosen
 from dashboard.figures.text import BIDI_CONTROLS, escape, isolated
 from dashboard.figures.theme import CHARACTER_WIDTH, TOKEN_FONT
 
-NARROW = 600  # pixels below which the colour bar goes under the figure
-LEGEND = 52  # pixels that it then takes
+LEGEND = 52  # pixels of the colour bar, which goes under the figure on a narrow sheet
 CHARACTER = 5.9  # width of a character of TEXT_FONT at 11 pixels
-LINE = 14  # between labels one above the other
 SLANTED_FROM = 19  # pixels of a column from which its label is slanted, not upright
 SHORTEST = 3  # characters that must fit in a cell
 LEAST_HEIGHT = 170  # of a plot
 ASPECT = 0.72  # height of points and lines, relative to the width
 SCENE_TICK = 12  # pixels of a number along an axis of three components, which Plotly draws smaller than asked
-CUBE = 355 / 520  # side of the cube of three components, relative to the figure's height
 WIDEST = 100  # pixels of a token along an axis of a narrow sheet: twelve characters and a position
-MARK = re.compile("<[^>]+>")
 CHOSEN = "<b style"  # start of the label of the selected and of the second token
 TICK = re.compile(r"((?:<b[^>]*>)?)(.*?)((?: \d+)?)((?:</b>)?)", re.S)
 
@@ -40,7 +35,7 @@ TICK = re.compile(r"((?:<b[^>]*>)?)(.*?)((?: \d+)?)((?:</b>)?)", re.S)
 def fitted(figure: go.Figure, width: int) -> tuple[go.Figure, str]:
     """The figure, `width` pixels wide, and a sentence on what it had to leave out."""
     figure = go.Figure(figure)
-    old = _plot(figure)
+    old = plot_size(figure)
     bar = _colour_bar(figure)
     below = bar is not None and (width < NARROW or text_width(bar.title.text or "", CHARACTER) > max(old[1], 200))
     if below:
@@ -56,23 +51,9 @@ def fitted(figure: go.Figure, width: int) -> tuple[go.Figure, str]:
     if below:
         bar.len = min(180, plot[0])
     left_out = _cell_texts(figure, plot)
-    _point_labels(figure)
+    label_points(figure)
     _notes(figure, width)
     return figure, left_out
-
-
-def text_width(text: str, character: float = CHARACTER_WIDTH) -> float:
-    """The approximate width of a label in pixels: Chinese and Japanese characters are wider."""
-    plain = BIDI_CONTROLS.sub("", html.unescape(MARK.sub("", text)))
-    wide = sum(unicodedata.east_asian_width(one) in "WF" for one in plain)
-    narrow = sum(unicodedata.combining(one) == 0 for one in plain) - wide
-    return narrow * character + wide * 11.5
-
-
-def _plot(figure: go.Figure) -> tuple[float, float]:
-    layout, margin = figure.layout, figure.layout.margin
-    margin.update({side: margin[side] or 0 for side in "lrtb"})
-    return layout.width - margin.l - margin.r, layout.height - margin.t - margin.b
 
 
 def _colour_bar(figure: go.Figure) -> Any:
@@ -217,107 +198,6 @@ def _cut(text: str, pixels: float) -> str:
     while text_width(plain) > pixels and len(plain) > 2:
         plain = plain.removesuffix("…")[:-1] + "…"
     return escape(isolated(plain))
-
-
-# points
-
-
-def _point_labels(figure: go.Figure) -> None:
-    """Place the labels of points again, and drop numbers along a path that are now too close."""
-    named = [
-        trace for trace in figure.data if trace.type.startswith("scatter") and "markers+text" in (trace.mode or "")
-    ]
-    in_space = any(trace.type == "scatter3d" for trace in named)
-    if not named or not (in_space or (figure.layout.xaxis.range and figure.layout.yaxis.range)):
-        return
-    project, plot = _projection(figure), _plot(figure)
-    for trace in named:
-        if trace.mode == "lines+markers+text":
-            _apart(trace, project(trace))
-    points = [trace for trace in named if trace.mode == "markers+text"]
-    texts = [list(trace.hovertext or trace.text) for trace in points]
-    where = np.concatenate([project(trace) for trace in points])
-    marked = np.concatenate(
-        [np.full(len(text), trace.hovertext is None) for trace, text in zip(points, texts, strict=True)]
-    )
-    chosen = where[marked]
-    own = [
-        not mark and bool(len(chosen)) and (np.abs(chosen - at).max(axis=1) < 0.5).any()
-        for at, mark in zip(where, marked, strict=True)
-    ]
-    wide = [text_width(text) for part in texts for text in part]
-    kept = [index for index in range(len(where)) if not own[index]]
-    sides = place_labels(
-        where[kept],
-        [wide[i] for i in kept],
-        [bool(marked[i]) for i in kept],
-        (plot[0] + figure.layout.margin.r, plot[1]),
-    )
-    if any(trace.mode == "lines+markers+text" for trace in named) and figure.layout.width < NARROW:
-        sides = [side if marked[i] else None for i, side in zip(kept, sides, strict=True)]  # room for path numbers
-    side_of = dict(zip(kept, sides, strict=True))
-    start = 0
-    for trace, text in zip(points, texts, strict=True):
-        mine = [side_of.get(start + i) for i in range(len(text))]
-        trace.text = [word if side else "" for word, side in zip(text, mine, strict=True)]
-        trace.textposition = [side or "middle right" for side in mine]
-        start += len(text)
-    _count_left_out(figure, sum(side is None for side in sides), len(sides))
-
-
-def _count_left_out(figure: go.Figure, left_out: int, count: int) -> None:
-    for note in figure.layout.annotations:
-        if "found no room" in (note.text or ""):
-            note.update(text=f"{left_out} of {count} labels found no room", visible=left_out > 0)
-            if figure.layout.width < NARROW and figure.layout.xaxis.title.text:  # below the axis title, not beside it
-                note.yshift -= LINE + 2
-                figure.layout.margin.b += LINE
-                figure.layout.height += LINE
-
-
-def _apart(trace: Any, pixels: np.ndarray, least: float = 16) -> None:
-    """Keep the numbers at a path's ends, and those in between that are far enough apart."""
-    numbered = [index for index, text in enumerate(trace.text) if text]
-    order = [*numbered[:1], *numbered[-1:], *numbered[1:-1]]
-    kept: list[int] = []
-    for index in order:
-        if all(np.abs(pixels[index] - pixels[other]).max() >= least for other in kept):
-            kept.append(index)
-    trace.text = [text if index in kept else "" for index, text in enumerate(trace.text)]
-
-
-def _projection(figure: go.Figure) -> Any:
-    """A function from a trace to (point, 2) pixels from the left and the top of the plot."""
-    across, down = _plot(figure)
-    if not any(trace.type == "scatter3d" for trace in figure.data):
-        (left, right), (bottom, top) = figure.layout.xaxis.range, figure.layout.yaxis.range
-
-        def in_plane(trace: Any) -> np.ndarray:
-            x, y = (np.asarray(values, dtype=float) for values in (trace.x, trace.y))
-            return np.stack([(x - left) / (right - left) * across, (top - y) / (top - bottom) * down], axis=1)
-
-        return in_plane
-    every = np.concatenate([_coordinates(trace) for trace in figure.data])
-    low, high = np.nanmin(every, axis=0), np.nanmax(every, axis=0)
-    eye, up = (
-        np.array([getattr(part, name) or 0 for name in "xyz"], dtype=float)
-        for part in (figure.layout.scene.camera.eye, figure.layout.scene.camera.up)
-    )
-    rightwards = np.cross(up, eye)
-    rightwards /= np.linalg.norm(rightwards)
-    upwards = np.cross(eye, rightwards)
-    upwards /= np.linalg.norm(upwards)
-
-    def in_space(trace: Any) -> np.ndarray:
-        share = (_coordinates(trace) - low) / np.where(high > low, high - low, 1) - 0.5
-        x, y = share @ rightwards, share @ upwards
-        return np.stack([across / 2 + x * CUBE * down, down / 2 - y * CUBE * down], axis=1)
-
-    return in_space
-
-
-def _coordinates(trace: Any) -> np.ndarray:
-    return np.stack([np.asarray(values, dtype=float) for values in (trace.x, trace.y, trace.z)], axis=1)
 
 
 def _notes(figure: go.Figure, width: int) -> None:

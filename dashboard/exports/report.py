@@ -21,6 +21,7 @@ from dashboard.figures.tokens import legend_of, notes_of, run_labels
 from dashboard.views.declaration import View
 from dashboard.views.library import Library
 from dashboard.views.state import ViewState
+from dashboard.views.tables import added
 
 MOST_SURPRISAL = 12.0  # nats at which the strip's colours end
 DIVIDER = '<li class="second-begins" aria-label="Second text"></li>'
@@ -108,11 +109,9 @@ def _strip(run: ModelRun, selection: Selection) -> str:
         words = f"Coloured by surprisal, 0 to {MOST_SURPRISAL:.0f} nats: how unexpected each token was."
     more = f" The first {LONGEST_STRIP} of {len(run):,} tokens." if len(run) > LONGEST_STRIP else ""
     marks = "".join(f" {_text(phrase)}." for phrase in legend_of(run.tokens))
-    marked = (
-        " Framed: the selected token."
-        if selection.second is None
-        else " Framed: the selected token; dashed: the second."
-    )
+    framed = ["Framed: the selected token", *(["dashed: the second"] if selection.second is not None else [])]
+    framed += ["thin: added tokens"] if added(selection) else []
+    marked = f" {'; '.join(framed)}."
     return (
         f'<section aria-labelledby="tokens"><h2 id="tokens">Tokens</h2><p '
         f'class="caption">{words}{more}{marked}{marks}</p>'
@@ -132,7 +131,7 @@ def _legend(marks: ClassMarks) -> str:
 
 def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | None, classes: ClassMarks | None) -> str:
     known = surprisal is not None and not np.isnan(surprisal)
-    chosen = "selected" if index == selection.token else "second" if index == selection.second else ""
+    chosen = _mark(index, selection)
     style = number = ""
     if known and surprisal is not None:
         step = int(min(1.0, surprisal / MOST_SURPRISAL) * (len(LIGHT.surprisal) - 1e-9))
@@ -157,6 +156,13 @@ def _item(run: ModelRun, index: int, selection: Selection, surprisal: float | No
     current = ' aria-current="true"' if chosen == "selected" else ""
     item = f'<li class="{names}"{style} title="{html.escape(title)}"{current}><bdi>{label}</bdi>{number}</li>{line}'
     return DIVIDER + item if index == run.main.second_begins else item
+
+
+def _mark(index: int, selection: Selection) -> str:
+    """The class of a token in the strip."""
+    if index == selection.token:
+        return "selected"
+    return "second" if index == selection.second else "added" if index in selection.tokens else ""
 
 
 def _surprisal(value: float) -> str:

@@ -17,8 +17,8 @@ from dashboard.analysis.attention_lines import (
     strongest_lines,
     tokens_shown,
 )
+from dashboard.analysis.plain_outputs import of_layers
 from dashboard.errors import RunShapeError
-from dashboard.figures.heads import of_layers
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import escape
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, LIGHT, TOKEN_FONT, axis, base_layout, in_theme

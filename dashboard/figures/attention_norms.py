@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.plain_outputs import as_array
 from dashboard.contracts.token import Token
 from dashboard.errors import BadSelectionError, RunShapeError
 from dashboard.figures.attention import (
     LARGEST_CELLS,
     LARGEST_HEATMAP,
     LEGEND_WEIGHTS,
-    as_array,
     attention_cells,
     attention_map,
     attention_picture,

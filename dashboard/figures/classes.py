@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.plain_outputs import as_array
 from dashboard.contracts.classes import ENDS, ClassesOf, ClassHead, probabilities, ranked, scale_of
 from dashboard.errors import BadRequestError, RunShapeError
-from dashboard.figures.attention import POSITIONS_ABOVE, as_array, label_step
+from dashboard.figures.attention import POSITIONS_ABOVE, label_step
 from dashboard.figures.bar_texts import written
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import elide, escape, isolated, minus, on_one_line, probability_text

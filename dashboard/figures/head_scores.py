@@ -45,11 +45,12 @@ def page_scores(weights: np.ndarray) -> Spec:
     }
 
 
-def framed_scores(weights: np.ndarray, selected: tuple[int, int]) -> go.Figure:
+def framed_scores(weights: np.ndarray, selected: tuple[int, int] | None) -> go.Figure:
     """The scores of `page_scores` as a standalone figure, with the selected head framed."""
     layers, heads = weights.shape
     figure = go.Figure(page_scores(weights))
-    frame_head(figure, *selected)
+    if selected is not None:
+        frame_head(figure, *selected)
     wide, high = _tile(layers, heads)
     margin = figure.layout.margin
     size = {
@@ -59,7 +60,9 @@ def framed_scores(weights: np.ndarray, selected: tuple[int, int]) -> go.Figure:
     return figure.update_layout(meta=None, **size)
 
 
-def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int]) -> go.Figure:
+def scores_map(
+    values: np.ndarray, name: str, most: float, is_weight: bool, selected: tuple[int, int] | None
+) -> go.Figure:
     """Every head's score as a colour: one row per layer, one column per head, the selected head framed.
 
     Args:
@@ -85,7 +88,8 @@ def scores_map(values: np.ndarray, name: str, most: float, is_weight: bool, sele
         ),
         layout=base_layout(),
     )
-    frame_head(figure, *selected)
+    if selected is not None:
+        frame_head(figure, *selected)
     figure.update_layout(
         xaxis=axis(title=_title("head"), side="top", range=[-0.5, heads - 0.5], **_ticks(heads, wide)),
         yaxis=axis(title=_title("layer"), range=[layers - 0.5, -0.5], **_ticks(layers, high)),

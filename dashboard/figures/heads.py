@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.plain_outputs import of_layers
 from dashboard.contracts.streams import THUMBNAIL
 from dashboard.errors import RunShapeError
-from dashboard.figures.attention import as_array, label_step, shades, weight_legend
+from dashboard.figures.attention import label_step, shades, weight_legend
 from dashboard.figures.pixels import grey_uri
 from dashboard.figures.theme import COLOURS, LIGHT, axis, base_layout, in_theme
 
@@ -152,20 +152,6 @@ def plot_attention_heads(attentions: Any, layer: int | None = None, head: int | 
         paper_bgcolor=COLOURS.surface,
     )
     return in_theme(figure, LIGHT)
-
-
-def of_layers(attentions: Any) -> Iterator[np.ndarray]:
-    """Yield (head, query, key) for each layer, checking that all layers have the same heads and tokens."""
-    first: Sequence[int] | None = None
-    for values in attentions:
-        weights = as_array(values)
-        weights = weights[0] if weights.ndim == 4 and weights.shape[0] == 1 else weights
-        if weights.ndim != 3 or weights.shape != (first or weights.shape):
-            raise RunShapeError(f"Attention is {weights.shape}; give (head, query, key) per layer, one text at a time.")
-        first = weights.shape
-        yield weights
-    if first is None:
-        raise RunShapeError("There is no layer. Ask the model for output_attentions=True with eager attention.")
 
 
 def _thumbnail(weights: np.ndarray) -> np.ndarray:

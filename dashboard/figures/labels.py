@@ -11,33 +11,40 @@ import numpy as np
 HEIGHT = 14  # pixels of a label
 POINT = 4  # pixels around a point that no label may cover
 GAP, MARKED_GAP = 6, 10  # pixels between a point and its label
+# labels in the order of placing: of the selected and the second token, of added ones, of a path's layers, of others
+MARKED, ADDED, LAYERS, OTHERS = 0, 1, 2, 5
 SIDES = {"middle right": (1, 0), "middle left": (-1, 0), "top center": (0, -1), "bottom center": (0, 1)}
 
 
 def place_labels(
-    points: np.ndarray, wide: Sequence[float], marked: Sequence[bool], room: tuple[float, float]
+    points: np.ndarray,
+    wide: Sequence[float],
+    rank: Sequence[int],
+    room: tuple[float, float],
+    solid: np.ndarray | None = None,
 ) -> list[str | None]:
     """Choose the side of its point on which each label goes, so that labels cover neither points nor each other.
 
     Args:
         points: (point, 2), pixels from the left and from the top. wide: width of each label in pixels.
-        marked: points whose labels are placed first, and always. room: pixels to the right and below.
+        rank: 0 for labels that are placed first, and always; the others follow by rank, if there is room for them.
+        room: pixels to the right and below. solid: (point, 2), the points that no label may cover; by default, all.
 
     Returns:
         Plotly's `textposition`, one of `SIDES`, for each point; None if there is no room.
     """
-    taken = np.concatenate([points - POINT, points + POINT], axis=1)
+    solid = points if solid is None else solid
+    taken = np.concatenate([solid - POINT, solid + POINT], axis=1)
     found: list[str | None] = [None] * len(points)
-    for index in sorted(range(len(points)), key=lambda index: not marked[index]):
-        gap = MARKED_GAP if marked[index] else GAP
+    for index in sorted(range(len(points)), key=lambda index: rank[index]):
+        always = rank[index] == 0
+        gap = MARKED_GAP if always else GAP
         boxes = {side: _box(points[index], direction, wide[index], gap) for side, direction in SIDES.items()}
         inside = [side for side, box in boxes.items() if (box[:2] >= 0).all() and (box[2:] <= room).all()]
         free = [side for side in inside if not _covers(boxes[side], taken)]
-        if not free and marked[index]:  # may cover points, but avoids other labels if possible
+        if not free and always:  # may cover points, but avoids other labels if possible
             free = (
-                [side for side in inside if not _covers(boxes[side], taken[len(points) :])]
-                or inside
-                or ["middle right"]
+                [side for side in inside if not _covers(boxes[side], taken[len(solid) :])] or inside or ["middle right"]
             )
         if free:
             found[index] = free[0]
@@ -87,3 +94,8 @@ def spread(locations: tuple[float, float], least: float, ends: tuple[float, floa
     shift = max(0.0, ends[0] - low) - max(0.0, high - ends[1])
     low, high = low + shift, high + shift
     return (low, high) if locations[0] <= locations[1] else (high, low)
+
+
+def layer_rank(place: int, count: int) -> int:
+    """The rank of the label of a place on a path: its ends come first, then every fifth layer."""
+    return LAYERS + (0 if place in (0, count - 1) else 1 if (place - 1) % 5 == 0 else 2)

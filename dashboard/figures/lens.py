@@ -37,6 +37,7 @@ MOST_COLUMNS = 1_024  # columns drawn at most; of more tokens, every 2nd, 3rd â€
 EXACT_UP_TO = 128  # columns up to which each cell carries its meaning; above, the axes carry it
 LARGE = (600, 430)  # approximate size of the cells in the page's large slot, in pixels
 SMALL_HEIGHT = 130  # height in a small slot of a low window
+LEAST = 13  # pixels between two layers' labels
 HOVER = "%{hovertext}<extra></extra>"
 
 
@@ -361,11 +362,21 @@ def framed_lens(
         if row is not None:
             shapes.append(_frame((-0.5, positions - 0.5), (row + 0.5, row + 1.5), line))
     figure = go.Figure(spec)
+    _name_layers(figure, places, height, layer)
     _name_columns(figure, drawn, ((second if second != token else None, COLOURS.ink), (token, COLOURS.selected)))
     margin = figure.layout.margin
     return figure.update_layout(
         shapes=shapes, width=margin.l + width + margin.r, height=margin.t + height + margin.b, meta=None
     )
+
+
+def _name_layers(figure: go.Figure, places: int, height: float, layer: int | None) -> None:
+    """Label as many layers as this height has room for, and the framed one in bold in any case."""
+    vertical = figure.layout.yaxis
+    vertical.update(layer_ticks(places, height))
+    if layer is not None:
+        bold = f'<b style="color:{COLOURS.ink}">{place_sign(layer + 1)}</b>'
+        name_chosen(vertical, [(layer + 1, bold)], LEAST * places / height)
 
 
 def _name_columns(figure: go.Figure, drawn: LensMap, marks: Sequence[tuple[int | None, str]]) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import plotly.graph_objects as go
 
 from dashboard.analysis.lens import MEASURES
+from dashboard.analysis.plain_outputs import as_array
 from dashboard.compute.plain_lens import plain_lens
 from dashboard.errors import BadRequestError, BadSelectionError, RunShapeError
-from dashboard.figures.attention import as_array
 from dashboard.figures.lens import LensMap, framed_lens, left_out_text
 from dashboard.figures.pca_plot import layers_of
 from dashboard.figures.theme import COLOURS, LIGHT, in_theme

@@ -10,9 +10,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.analysis.outliers import OUTLIER, largest_ratios, left_out
+from dashboard.analysis.plain_outputs import as_array
 from dashboard.analysis.projection import fit_layers, follow
 from dashboard.errors import BadSelectionError, RunShapeError
-from dashboard.figures.attention import as_array
 from dashboard.figures.outlier_text import left_out_text, names_text, norms_text
 from dashboard.figures.space import Space, space_figure
 from dashboard.figures.text import escape

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.plain_outputs import as_array
 from dashboard.analysis.token_text import piece_text
 from dashboard.contracts.prediction import TokenProbability
 from dashboard.errors import BadRequestError, RunShapeError
-from dashboard.figures.attention import as_array
 from dashboard.figures.bar_texts import Name, Numbers, labels_beside, written, written_by_page
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import escape, isolated, probability_text

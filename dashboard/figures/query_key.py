@@ -9,9 +9,10 @@ from typing import Any, get_args
 import numpy as np
 import plotly.graph_objects as go
 
+from dashboard.analysis.plain_outputs import as_array
 from dashboard.analysis.query_key import Group, Order, ScoreTerms, groups_of, running_sums
 from dashboard.errors import BadRequestError, RunShapeError
-from dashboard.figures.attention import as_array, label_step
+from dashboard.figures.attention import label_step
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import minus
 from dashboard.figures.theme import COLOURS, LIGHT, axis, base_layout, in_theme

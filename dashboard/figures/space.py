@@ -18,7 +18,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from dashboard.contracts.token import Token
-from dashboard.figures.labels import place_labels
+from dashboard.figures.labels import ADDED, MARKED, OTHERS, layer_rank, place_labels
 from dashboard.figures.spec import Spec, typed
 from dashboard.figures.text import BIDI_CONTROLS, escape, percent, place_name, place_sign
 from dashboard.figures.theme import CHARACTER_WIDTH, COLOURS, TOKEN_FONT, axis, base_layout
@@ -30,14 +30,13 @@ ZOOMS_ABOVE = 80  # number of points above which dragging zooms
 QUIET = 0.35  # opacity of other tokens' paths
 MARGIN = {"l": 58, "r": 24, "t": 6, "b": 38}
 PLANE = (720 - 58 - 24, 520 - 6 - 38)  # pixels between the margins, for which labels are placed
-SIZES = {2: {"stop": 4, "mark": 15}, 3: {"stop": 2, "mark": 7}}  # pixels, by dimensions
+SIZES = {2: {"stop": 4, "mark": 15, "ring": 13}, 3: {"stop": 2, "mark": 7, "ring": 6}}  # pixels, by dimensions
 # radians: the page's initial view of three components (assets/overlays/space.js)
 TURNED, TILTED = -0.55, 0.27
 # from the eye to the middle of the cube of three components, in sides of the cube; no effect in parallel projection
 DISTANCE = 1.7
 ASPECT = 1.15  # size of the cube
 CUBE = 355  # pixels of one side of the cube as Plotly draws it, in a figure 520 high
-APART = 18  # pixels between the numbers along a path
 
 
 @dataclass(frozen=True)
@@ -153,6 +152,7 @@ def space_figure(
     space: Space,
     tokens: Sequence[Token | str],
     selected: tuple[int | None, int | None] = (None, None),
+    added: Sequence[int] = (),
 ) -> go.Figure:
     """Points, paths and marks, drawn by Plotly alone: for files and notebooks.
 
@@ -160,16 +160,23 @@ def space_figure(
     second token always carry theirs. Three components are shown in parallel projection, as in the page's initial view.
 
     Args:
-        space: of these tokens. tokens: one label each. selected: the selected and the second token; a token that was
-            left out carries no mark.
+        space: of these tokens. tokens: one label each. selected: the selected and the second token; added: further
+            selected ones, whose labels are placed next. A token that was left out carries no mark.
     """
     figure = go.Figure(layout=base_layout())
     marked = [token for token in selected if token is not None]
     labels = numbered(labels_of(tokens), LONGEST)
     names = [(escape if space.dimensions == 2 else _plain)(label) for label in labels]
-    sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked)
-    side_of = dict(zip(space.shown, sides, strict=True))
-    figure.add_trace({**_points(space), **_labels(space, names, {**side_of, **dict.fromkeys(marked)})})
+    further = [token for token in space.shown if token in added and token not in marked]
+    stops = _stops(space, selected[0])
+    sides = label_sides(space, [len(BIDI_CONTROLS.sub("", label)) for label in labels], marked, further, stops)
+    side_of = dict(zip(space.shown, sides, strict=False))
+    numbers = dict(zip(stops, sides[len(side_of) :], strict=True))
+    plain, named = [token for token in space.shown if token not in further], {**side_of, **dict.fromkeys(marked)}
+    figure.add_trace(_labelled(space, plain, names, named, COLOURS.mark, COLOURS.second_ink))
+    if further:
+        added_ones = _labelled(space, further, names, named, COLOURS.selected, COLOURS.selected)
+        figure.add_trace({**added_ones, "meta": {"rank": ADDED}})  # for print, which places the labels again
     for quiet in space.quiet:
         if quiet not in marked:
             figure.add_trace(_line(space, quiet, {"color": COLOURS.mark, "width": 1}, opacity=QUIET, hoverinfo="skip"))
@@ -179,18 +186,20 @@ def space_figure(
     )
     for token, (line, symbol) in zip(selected, styles, strict=True):
         if token is not None and space.path and token in space.followed:
-            figure.add_trace(_path(space, token, line))
+            figure.add_trace(_path(space, token, line, numbers if token == selected[0] else {}))
         if token in side_of:
             figure.add_trace(_mark(space, token, str(line["color"]), symbol, names[token], side_of[token]))
+    if further:
+        figure.add_trace(_rings(space, further))
     ranges = space.ranges()
     if space.dimensions == 3:
         figure.update_layout(**_scene(space))
     else:
         figure.update_layout(**plane_axes(space.titles, len(tokens)))
         figure.update_layout(xaxis={"range": ranges[0]}, yaxis={"range": ranges[1]})
-    left_out = sum(side is None for side in sides)
+    left_out = sum(side is None for side in side_of.values())
     if left_out:
-        words = f"{left_out} of {len(sides)} labels found no room"
+        words = f"{left_out} of {len(side_of)} labels found no room"
         below = -20 if space.dimensions == 2 else 18
         corner = {
             "xref": "paper",
@@ -205,12 +214,31 @@ def space_figure(
     return figure
 
 
-def label_sides(space: Space, lengths: Sequence[int], first: Sequence[int]) -> list[str | None]:
-    """Run `place_labels` on the shown tokens. `lengths`: characters of every label. `first`: tokens to place first."""
+def label_sides(
+    space: Space, lengths: Sequence[int], first: Sequence[int], early: Sequence[int] = (), stops: Sequence[int] = ()
+) -> list[str | None]:
+    """Run `place_labels` on the shown tokens, and on places along a path.
+
+    Args:
+        lengths: characters of every token's label. first, early: tokens to place first, and next.
+        stops: places on the path of the first of `first`; their sides come last.
+    """
     shown = space.shown
     points = _pixels(space, space.coordinates[space.at, shown])
     wide = [lengths[token] * CHARACTER_WIDTH for token in shown]
-    return place_labels(points, wide, [token in first for token in shown], (PLANE[0] + MARGIN["r"], PLANE[1]))
+    rank = [MARKED if token in first else ADDED if token in early else OTHERS for token in shown]
+    if stops:
+        points = np.concatenate([points, _pixels(space, _along(space, first[0])[list(stops)])])
+        wide += [len(place_sign(place)) * CHARACTER_WIDTH for place in stops]
+        rank += [layer_rank(place, len(space.coordinates)) for place in stops]
+    return place_labels(points, wide, rank, (PLANE[0] + MARGIN["r"], PLANE[1]))
+
+
+def _stops(space: Space, token: int | None) -> list[int]:
+    """The places on a token's path, which carry their layers' numbers."""
+    if token is None or not space.path:
+        return []
+    return np.flatnonzero(np.isfinite(_along(space, token)[:, 0])).tolist()
 
 
 def _pixels(space: Space, coordinates: np.ndarray) -> np.ndarray:
@@ -253,64 +281,65 @@ def _line(space: Space, token: int, line: dict[str, Any], **more: Any) -> go.Sca
     return _trace(_along(space, token), mode="lines", line=line, **more)
 
 
-def _path(space: Space, token: int, line: dict[str, Any]) -> go.Scatter | go.Scatter3d:
+def _path(space: Space, token: int, line: dict[str, Any], sides: dict[int, str | None]) -> go.Scatter | go.Scatter3d:
+    """A token's path; `sides` has the places that carry their layer's number, unless there is no room."""
     count = len(space.coordinates)
-    named = _named_places(space, token)
-    names = ["" if place not in named else place_sign(place) for place in range(count)]
+    numbers = {
+        "text": [place_sign(place) if sides.get(place) else "" for place in range(count)],
+        "textposition": [sides.get(place) or "top center" for place in range(count)],
+        "textfont": {"size": 10, "color": line["color"]},
+    }
     return _trace(
         _along(space, token),
-        mode="lines+markers+text",
+        mode="lines+markers+text" if sides else "lines+markers",
         line=line,
         marker={"size": SIZES[space.dimensions]["stop"], "color": line["color"]},
-        text=names,
-        textposition="top center",
-        textfont={"size": 10, "color": line["color"]},
         customdata=[{"place": place} for place in range(count)],
         hovertext=[f"token {token}, {place_name(place)}" for place in range(count)],
         hovertemplate="%{hovertext}<extra></extra>",
+        **(numbers if sides else {}),
     )
 
 
-def _named_places(space: Space, token: int) -> set[int]:
-    """The places on a token's path that carry their layer's number: its ends, and about twelve that are well apart."""
-    there = np.flatnonzero(np.isfinite(_along(space, token)[:, 0])).tolist()
-    step = max(1, math.ceil(len(there) / 12))
-    wanted = [there[0], there[-1], *there[1:-1:step]]
-    pixels, kept = _pixels(space, _along(space, token)), [there[0]]
-    for place in wanted[1:]:
-        if np.linalg.norm(pixels[kept] - pixels[place], axis=1).min() >= APART:
-            kept.append(place)
-    return set(kept)
-
-
-def _points(space: Space) -> dict[str, Any]:
-    """The point of every shown token."""
-    shown = space.shown
+def _points(space: Space, tokens: Sequence[int] | None = None, colour: str = COLOURS.mark) -> dict[str, Any]:
+    """The point of every shown token, or of these."""
+    shown = space.shown if tokens is None else list(tokens)
     found = space.coordinates[space.at, shown, : space.dimensions]
     kind: dict[str, Any] = {"type": "scatter3d"}
-    size = 3
+    size, count = 3, len(space.shown)
     if space.dimensions == 2:
         kind = {"type": "scatter", "cliponaxis": False}
-        size = 7 if len(shown) <= 80 else 6 if len(shown) <= 400 else 5
+        size = 7 if count <= 80 else 6 if count <= 400 else 5
     return {
         **kind,
         **{name: found[:, i] for i, name in enumerate("xyz"[: space.dimensions])},
         "mode": "markers",
         "customdata": [{"token": i} for i in shown],
-        "marker": {"size": size, "color": COLOURS.mark},
+        "marker": {"size": size, "color": colour},
     }
 
 
-def _labels(space: Space, names: list[str], sides: dict[int, str | None]) -> dict[str, Any]:
-    """Additions to the points' trace if Plotly writes the labels; a token whose side is None carries no label."""
+def _labelled(
+    space: Space, tokens: Sequence[int], names: list[str], sides: dict[int, str | None], dot: str, ink: str
+) -> dict[str, Any]:
+    """The points of these tokens with the labels that Plotly writes; a token whose side is None carries none."""
     return {
+        **_points(space, tokens, dot),
         "mode": "markers+text",
-        "text": ["" if sides[i] is None else names[i] for i in space.shown],
-        "textposition": [sides[i] or "middle right" for i in space.shown],
-        "textfont": {"family": TOKEN_FONT, "size": 11, "color": COLOURS.second_ink},
-        "hovertext": [names[i] for i in space.shown],
+        "text": ["" if sides[i] is None else names[i] for i in tokens],
+        "textposition": [sides[i] or "middle right" for i in tokens],
+        "textfont": {"family": TOKEN_FONT, "size": 11, "color": ink},
+        "hovertext": [names[i] for i in tokens],
         "hovertemplate": "%{hovertext}<extra></extra>",
     }
+
+
+def _rings(space: Space, tokens: Sequence[int]) -> go.Scatter | go.Scatter3d:
+    """The thin rings of added tokens."""
+    look = {"symbol": "circle-open", "size": SIZES[space.dimensions]["ring"], "color": COLOURS.selected}
+    marker = {**look, "line": {"width": 1, "color": COLOURS.selected}}
+    found = space.coordinates[space.at, list(tokens), : space.dimensions]
+    return _trace(found, mode="markers", marker=marker, hoverinfo="skip")
 
 
 def _mark(space: Space, token: int, colour: str, symbol: str, name: str, side: str | None) -> go.Scatter | go.Scatter3d:

@@ -16,57 +16,27 @@ damaged.
 from __future__ import annotations
 
 import json
-import logging
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.request import KEY_LENGTH, is_run_key
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.run_header import UNSTAMPED
-from dashboard.errors import (
-    BadRequestError,
-    DashboardError,
-    NewerRunError,
-    ReplacedRunError,
-    RunNotFoundError,
-    RunShapeError,
-    SettingsError,
-    is_full_disk,
-)
+from dashboard.errors import DashboardError, NewerRunError, RunNotFoundError, RunShapeError
 from dashboard.settings import Settings
-from dashboard.store.array_file import storable, write_arrays
 from dashboard.store.budget import Budget
-from dashboard.store.files import (
-    SUFFIX,
-    derived_from,
-    file_of,
-    files_in,
-    in_leaving_order,
-    is_name,
-    keep_results_within,
-    kept_in,
-    remove,
-    remove_run,
-    touch,
-    whole_file,
-)
-from dashboard.store.leftovers import remove_left
-from dashboard.store.mapped import DamagedFileError, MappedArrays, map_arrays
-from dashboard.store.refusals import MISSING, full_disk, missing, too_large
+from dashboard.store.derived_store import DerivedStore
+from dashboard.store.files import SUFFIX, derived_from, is_name, remove_run, touch
+from dashboard.store.kept_files import KeptFiles
+from dashboard.store.refusals import MISSING, missing
 from dashboard.store.remembered import Identity, Remembered
-from dashboard.store.reserve import missing_bytes
 from dashboard.store.summary import RunSummary
-from dashboard.store.upgrades import NEWER, names_before, request_of, upgraded
-from dashboard.system.private import private_folder
+from dashboard.store.upgrades import NEWER, upgraded
 
-log = logging.getLogger(__name__)
 OPEN_RUNS = 16  # runs that a process keeps open
 KNOWN_RUNS = 512  # descriptions that a process keeps for its list of recent runs
 
@@ -94,18 +64,11 @@ class RunStore:
         budget: Budget | None = None,
         results_bytes: int = 2**62,
     ) -> None:
-        self.folder, self.max_bytes, self.pinned, self.budget = Path(folder), max_bytes, pinned, budget
-        self.results_bytes = results_bytes
+        self.folder = Path(folder)
         self._runs: Remembered[ModelRun] = Remembered(OPEN_RUNS)
         self._summaries: Remembered[RunSummary] = Remembered(KNOWN_RUNS)
-        try:
-            private_folder(self.folder).chmod(0o700)
-            self._sweep()
-        except OSError as error:
-            raise SettingsError(
-                f"The folder of saved runs, {self.folder}, cannot be used ({error.strerror}). "
-                "Set DASHBOARD_CACHE_DIR to a folder that this user may write."
-            ) from error
+        self.files = KeptFiles(self.folder, max_bytes, pinned, budget, self._close_gone)
+        self.results = DerivedStore(self.files, self._stamp, results_bytes)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RunStore:
@@ -129,7 +92,7 @@ class RunStore:
         if not is_name(name):
             return None
         try:
-            return self._run(str(name)) if is_run_key(name) else self._derived(str(name))
+            return self._run(str(name)) if is_run_key(name) else self.results.arrays(str(name))
         except RunNotFoundError:
             return None
 
@@ -144,7 +107,7 @@ class RunStore:
             raise RunShapeError(
                 f"A run cannot be saved under {key!r}: its header's key is {header.get('key')!r}. Give that one."
             )
-        self._write(key, arrays, {"name": key, "header": json.dumps(header)})
+        self.files.write(key, arrays, {"name": key, "header": json.dumps(header)})
         self._drop_stale(key)
 
     def adopt(self, run: ModelRun) -> None:
@@ -156,7 +119,7 @@ class RunStore:
         """
         if self.has(run.key):
             return
-        self._write(run.key, run.arrays, {"name": run.key, "header": json.dumps(run.header)}, mapped=True)
+        self.files.write(run.key, run.arrays, {"name": run.key, "header": json.dumps(run.header)}, mapped=True)
         self._drop_stale(run.key)
 
     def _drop_stale(self, key: str) -> None:
@@ -174,7 +137,7 @@ class RunStore:
         if not is_run_key(key):
             raise RunNotFoundError(MISSING)
         run = self._run(key)
-        touch(self._path(key))
+        touch(self.files.path(key))
         return run
 
     def stamp(self, key: str) -> str | None:
@@ -182,75 +145,16 @@ class RunStore:
         return self._stamp(key) if is_run_key(key) else None
 
     def save_derived(self, result: Derived, stamp: str | None = None) -> None:
-        """Store a derived result beside its run, or under the key of its model.
-
-        Args:
-            stamp: of the run it was computed from; by default, the stored one. A model's result has none.
-
-        Raises:
-            ReplacedRunError: the run has been computed again since. RunNotFoundError: the run has since been deleted.
-            TooLargeError: the result alone exceeds the limit for all results of a run.
-            DashboardError: the disk is full.
-        """
-        name, size = result.request.name, sum(array.nbytes for array in result.arrays.values())
-        if size > self.results_bytes:
-            raise too_large(size, self.results_bytes)
-        of = result.request.model or self._same_capture(name, stamp)
-        told = {"request": json.dumps(result.request.to_json()), "facts": json.dumps(dict(result.facts))}
-        self._write(name, result.arrays, {"name": name, "of": of, **told})
-        try:
-            if not result.request.model:
-                self._same_capture(name, of)
-        except (RunNotFoundError, ReplacedRunError):  # deleted, or computed again, while this was written
-            self._path(name).unlink(missing_ok=True)
-            raise
-        keep_results_within(self.folder, result.request.owner, self.results_bytes, name)
-
-    def _same_capture(self, name: str, stamp: str | None) -> str:
-        """Return the stamp of a name's run, checked against `stamp` if given; raises like `save_derived`."""
-        now = self._stamp(name)
-        if now is None:
-            raise RunNotFoundError(MISSING)
-        if stamp is not None and stamp != now:
-            raise ReplacedRunError("This run has been computed again in the meantime. Ask for it again.")
-        return now
+        """Store a derived result: `DerivedStore.save`."""
+        self.results.save(result, stamp)
 
     def derived(self, request: DerivedRequest, stamp: str | None = None) -> Derived | None:
-        """Return a derived result stored by `save_derived`; None if it is not here, was damaged (and has now been
-        deleted), or belongs to another capture of the run.
-
-        Args:
-            stamp: of the run that it must be computed from; by default, the stored one. A model's result has none.
-        """
-        stamp = request.model or stamp
-        for name in (request.name, *names_before(request)):
-            found = self._result(request.run, name, stamp)
-            if found is not None and found.request.asks_like(
-                request
-            ):  # not just one whose parameters have the same hash
-                touch(self._path(name))
-                return Derived(request, found.arrays, found.facts)
-        return None
+        """Return a stored derived result, or None: `DerivedStore.find`."""
+        return self.results.find(request, stamp)
 
     def all_derived(self, run: ModelRun) -> list[Derived]:
-        """Return every derived result of exactly this capture of a run, and those of its model."""
-        owners = {run.key: run.stamp} | ({run.model_key: run.model_key} if run.model_key else {})
-        found = (
-            self._result(run.key, path.name.removesuffix(SUFFIX), stamp)
-            for owner, stamp in owners.items()
-            for path in derived_from(self.folder, owner)
-        )
-        return [Derived(replace(one.request, run=run.key), one.arrays, one.facts) for one in found if one is not None]
-
-    def _result(self, key: str, name: str, stamp: str | None) -> Derived | None:
-        """Return the result that a file holds; None if it holds none, or one that does not match its name."""
-        try:
-            arrays = self._derived(name, stamp)
-            request, facts = request_of(key, name, arrays.metadata), json.loads(arrays.metadata.get("facts", "{}"))
-        except (RunNotFoundError, BadRequestError, ValueError, RecursionError):
-            return None
-        its_own = name in (request.name, *names_before(request)) and isinstance(facts, dict)
-        return Derived(request, arrays, facts) if its_own else None
+        """Return every derived result of this capture of a run, and those of its model."""
+        return self.results.all_of(run)
 
     def delete(self, key: str) -> None:
         """Delete a run, with everything derived from it."""
@@ -261,7 +165,7 @@ class RunStore:
     def summary(self, key: str) -> RunSummary | None:
         """Return the description of one run, without counting as a use; None if it is not here."""
         try:
-            return self._summary(key, self._path(key).stat()) if is_run_key(key) else None
+            return self._summary(key, self.files.path(key).stat()) if is_run_key(key) else None
         except (OSError, RunNotFoundError):
             return None
 
@@ -276,30 +180,6 @@ class RunStore:
             self._summaries.keep(key, Identity.of(status), known)
         return RunSummary(**{**vars(known), "used": status.st_mtime})
 
-    def _path(self, name: str) -> Path:
-        return file_of(self.folder, name)
-
-    def _map(self, name: str) -> MappedArrays:
-        try:
-            arrays = map_arrays(self._path(name))
-        except DamagedFileError as error:
-            self._path(name).unlink(missing_ok=True)
-            raise RunNotFoundError(MISSING) from error
-        except OSError as error:
-            raise missing(error) from error
-        if arrays.metadata.get("name") != name:
-            self._path(name).unlink(missing_ok=True)
-            raise RunNotFoundError(MISSING)
-        return arrays
-
-    def _derived(self, name: str, stamp: str | None = None) -> MappedArrays:
-        """Map derived arrays that belong to the capture with this stamp; by default, to the stored run, if any."""
-        arrays, stamp = self._map(name), stamp or self._stamp(name)
-        of = arrays.metadata.get("of")
-        if stamp is not None and of != stamp and not (of is None and stamp.startswith(UNSTAMPED)):
-            raise RunNotFoundError(MISSING)
-        return arrays
-
     def _stamp(self, name: str) -> str | None:
         """Return the stamp of a name's run; None if the run is not here."""
         try:
@@ -310,7 +190,7 @@ class RunStore:
     def _run(self, key: str) -> ModelRun:
         self._close_gone()
         try:
-            identity = Identity.of(self._path(key).stat())
+            identity = Identity.of(self.files.path(key).stat())
         except OSError as error:
             raise missing(error) from error
         run = self._runs.get(key, identity)
@@ -327,77 +207,16 @@ class RunStore:
         """Read a run's header and arrays under this version's names; a header that is not JSON, or belongs to another
         run, is damage, and one from a newer version is only a miss.
         """
-        arrays = self._map(key)
+        arrays = self.files.map(key)
         try:
             header, found = upgraded(json.loads(arrays.metadata["header"]), arrays)
             if header["key"] != key:
                 raise ValueError("the header of another run")
         except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
-            self._path(key).unlink(missing_ok=True)
+            self.files.path(key).unlink(missing_ok=True)
             raise RunNotFoundError(MISSING) from error
         return header, found
 
     def _close_gone(self) -> None:
         """Close the runs whose file was deleted or replaced: a mapped file keeps its space on the disk."""
-        self._runs.forget_gone(self._path)
-
-    def _write(
-        self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str], mapped: bool = False
-    ) -> None:
-        while True:
-            try:
-                self._write_once(name, arrays, metadata, mapped)
-                break
-            except Exception as error:
-                if not is_full_disk(error):
-                    raise
-                size = sum(array.nbytes for array in arrays.values())
-                if not self._freed(size, name):
-                    raise full_disk(name) from error
-        self._make_room(name)
-
-    def _write_once(self, name: str, arrays: Mapping[str, np.ndarray], metadata: dict[str, str], mapped: bool) -> None:
-        private_folder(self.folder)
-        with whole_file(self._path(name), name, private=True, durable=True) as part:
-            if mapped:
-                with part.open("wb") as file:
-                    write_arrays(file, arrays, metadata)
-                return
-            save_file({label: storable(label, array) for label, array in arrays.items()}, part, metadata=metadata)
-
-    def _make_room(self, keep: str) -> None:
-        """Delete derived results, then the least recently used runs, until everything fits, pinned ones last; the item
-        called `keep` was just saved and stays, with its run.
-
-        Files being written count, too, and so do those that killed writers left, until they are swept. If the disk is
-        smaller than the store may be, runs are deleted until the reserve is free again.
-        """
-        self._close_gone()
-        total = sum(status.st_size for _name, status in files_in(self.folder)) + self._sweep()
-        self._let_go(total - self.max_bytes, keep)
-        self._freed(0, keep)
-
-    def _freed(self, needed: int, keep: str) -> bool:
-        """Make room for `needed` bytes and the reserve, in disk and budget; return whether anything was deleted."""
-        if self.budget is None:
-            return self._let_go(needed + missing_bytes(self.folder), keep)
-        gone = self.budget.make_room(needed, keep, full=needed > 0).gone
-        self._close_gone()
-        return gone > 0
-
-    def _let_go(self, needed: int, keep: str) -> bool:
-        """Delete items in order until `needed` bytes are free; return whether any were deleted."""
-        stays = (keep, keep[:KEY_LENGTH])
-        found = [one for one in (kept_in(self.folder) if needed > 0 else ()) if one.name not in stays]
-        gone = 0
-        for one in in_leaving_order(found, self.pinned() if found else ()):
-            if gone >= needed:
-                break
-            remove(self.folder, one.name)
-            gone += one.bytes
-        self._close_gone()
-        return gone > 0
-
-    def _sweep(self) -> int:
-        """Remove what killed writers left; return how many bytes unfinished files still take."""
-        return remove_left(self.folder, "*.part")
+        self._runs.forget_gone(self.files.path)

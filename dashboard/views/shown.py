@@ -40,8 +40,8 @@ def long_table(table: Table) -> dict[str, Any]:
 
     Returns:
         `title`; `caption` (a plain tree); `columns`, each with `name`, `unit`, `number` (whether it holds numbers) and
-        `decimals`; `rows`, each a list of its index in the table and its cells; `selected`, `strong`, `row_is`,
-        `tokens` as in `Table`. Numbers have nine digits; one that is not finite is a text.
+        `decimals`; `rows`, each a list of its index in the table and its cells; `selected`, `added`, `strong`,
+        `row_is`, `tokens` as in `Table`. Numbers have nine digits; one that is not finite is a text.
     """
     first, rows = _rows(table)
     formats, numeric = _formats(table, rows)
@@ -56,6 +56,7 @@ def long_table(table: Table) -> dict[str, Any]:
         "columns": columns,
         "rows": [[first + index, *map(_sent, row)] for index, row in enumerate(rows)],
         "selected": list(table.selected),
+        "added": list(table.added),
         "strong": list(table.strong),
         "row_is": table.row_is,
         "tokens": list(table.tokens),
@@ -116,9 +117,14 @@ def _row(table: Table, index: int, row: Sequence[Cell], formats: list[int], nume
         button = html.Button(str(row[0]), type="button", **named)
         cells[0] = html.Td(button, className="number")
     if order is None:
-        return html.Tr(cells, className="strong" if index in table.strong else None)
+        return html.Tr(cells, className=_class(table, index))
     kind = "selected" if order == 0 else "second"
     return html.Tr(cells, className=kind, **attributes(aria_current="true"))
+
+
+def _class(table: Table, index: int) -> str | None:
+    """Of a row that is neither the selected nor the second token's."""
+    return " ".join(["strong"] * (index in table.strong) + ["added"] * (index in table.added)) or None
 
 
 def _cell(value: Cell, decimals: int, number: bool) -> html.Td:

@@ -38,7 +38,8 @@ def token_table(context: Context, title: str, columns: Sequence[tuple[Column, Se
         cells = [None if np.isnan(number) else number for number in numbers]
         rows.append((place, stream.tokens[place].text if whole else label, *cells, *((label,) if whole else ())))
     heads = (Column("Position"), Column("Token"), *(column for column, _values in columns), *_label_column(whole))
-    return Table(title, heads, rows, len(rows), marked(context.selection), "token")
+    selection = context.selection
+    return Table(title, heads, rows, len(rows), marked(selection), "token", added=added(selection))
 
 
 def row_table(reading: AttentionReading, selection: Selection, place: str) -> Table:
@@ -126,14 +127,14 @@ def points_table(
     projection: Projection,
     states: np.ndarray,
     place: str,
-    selected: tuple[int, ...],
+    selection: Selection,
     whole: bool,
 ) -> Table:
     """One row per token: its coordinates, and its norm before the projection.
 
     Args:
         projection: of these tokens. states: (token, hidden), the projected states.
-        place: where the states come from, "After layer 3". selected: rows to mark. whole: for a file.
+        place: where the states come from, "After layer 3". selection: whose rows are marked. whole: for a file.
     """
     norms = np.linalg.norm(np.asarray(states, dtype=np.float64), axis=1)
     components = projection.coordinates.shape[1]
@@ -148,7 +149,7 @@ def points_table(
     left_out = _left_out(tokens, projection.left_out, projection.ratios)
     title = f"{place}: principal components ({shares} of the variance) and norm.{left_out}"
     columns = (Column("Position"), Column("Token"), *axes, Column("Norm"), *_label_column(whole))
-    return Table(title, columns, rows, len(rows), selected, "token")
+    return Table(title, columns, rows, len(rows), marked(selection), "token", added=added(selection))
 
 
 def _label_column(whole: bool) -> tuple[Column, ...]:
@@ -320,3 +321,8 @@ def _yes(actual: TokenProbability | None, candidate: TokenProbability) -> str:
 def marked(selection: Selection) -> tuple[int, ...]:
     """The rows of the selected and the second token, in a table with one row per token."""
     return (selection.token,) if selection.second in (None, selection.token) else (selection.token, selection.second)
+
+
+def added(selection: Selection) -> tuple[int, ...]:
+    """The rows of the added tokens, without those of `marked`."""
+    return tuple(token for token in selection.all_tokens if token not in marked(selection))

@@ -36,6 +36,8 @@ FIGURES = {  # cells that end with a figure → the kinds of its traces
     "plain-heatmap": "heatmap",
     "plain-aggregate": "heatmap",
     "plain-lines": "scatter",
+    "plain-everywhere": "heatmap",
+    "plain-scores": "heatmap",
     "plain-pca": "scatter",
     "plain-probabilities": "bar",
     "plain-lens": "heatmap",

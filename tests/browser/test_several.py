@@ -66,6 +66,21 @@ def test_every_view_shows_what_was_added(person: Person, causal: ModelRun) -> No
     expect(person.page.locator("#heads-rows .ag-row").first).to_be_visible()
 
 
+def test_tables_mark_the_rows_of_what_was_added(person: Person, causal: ModelRun) -> None:
+    person.open_run(causal, token=15, second=1, **{"hidden-show": "table"}).settled()
+    person.token(3).click(modifiers=["Control"])
+    person.settled()
+    rows = person.page.locator("#hidden-table tbody tr")
+    expect(rows.nth(3)).to_have_class("added")
+    expect(rows.nth(15)).to_have_class("selected")
+    expect(rows.nth(1)).to_have_class("second")
+    assert rows.nth(3).evaluate("(row) => getComputedStyle(row.cells[1]).color") == rows.nth(15).evaluate(
+        "(row) => getComputedStyle(row.cells[1]).color"
+    )
+    person.at("clear-added").click()
+    expect(rows.nth(3)).not_to_have_class("added")
+
+
 def test_keys_add_what_is_selected_and_clear_it(person: Person, causal: ModelRun) -> None:
     person.open_run(causal, token=15, layer=3, head=2).settled()
     person.token(15).focus()

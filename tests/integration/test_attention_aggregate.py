@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from dashboard import aggregate_attention
 from dashboard.analysis.attention_reading import Aids, read_attention
 from dashboard.capture.capture import capture_run
 from dashboard.compute.deriving import derive
@@ -40,6 +41,12 @@ def test_aggregates_of_hugging_faces_own_attentions(name: str) -> None:
         rest = wanted[1:, 1:] / wanted[1:, 1:].sum(axis=1, keepdims=True)
         aids = Aids(first=True, sums=True)
         np.testing.assert_allclose(read_attention(attention, last, None, of, aids=aids).weights(), rest, **same)  # type: ignore[arg-type]
+    for of, layer, wanted in (
+        ("mean", last, layers[last].mean(axis=0)),
+        ("max", None, layers.max(axis=(0, 1))),
+        ("rollout", None, rolled),
+    ):
+        np.testing.assert_allclose(aggregate_attention(found, of, layer), wanted, **same)  # type: ignore[arg-type]
     told: list[Progress] = []
     derived = derive(loaded, run, "attention-aggregate", told.append, of="rollout", layer=last, share=0.5)
     np.testing.assert_allclose(derived, rolled, **same)

@@ -47,8 +47,9 @@ def test_the_example_of_a_pair(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_example_of_plots() -> None:
     names: dict[str, Any] = {"__name__": "readme"}
     exec(compile(examples_of("README.md", "models")[2], "README.md", "exec"), names)
-    for name in ("heatmap", "path", "bars"):
-        assert isinstance(names[name], go.Figure)
+    for name in ("heatmap", "path", "bars", "heads", "everywhere", "scores", "rollout"):
+        assert isinstance(names[name], go.Figure), name
+    assert names["matrix"].shape == (len(names["tokens"]),) * 2
     assert names["heatmap"].data[0].z.shape == (len(names["tokens"]),) * 2
 
 

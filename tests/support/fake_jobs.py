@@ -26,7 +26,7 @@ from dashboard.jobs.cache import HealingCache, open_cache
 from dashboard.jobs.lock_watch import holders
 from dashboard.jobs.work import CrowdedError, JobContext, Registry
 from dashboard.settings import Settings
-from dashboard.store import run_store
+from dashboard.store import kept_files
 from dashboard.store.run_store import RunStore
 
 FULL_WHILE = "FAKE_DISK_IS_FULL_WHILE"  # environment: names a file
@@ -142,7 +142,7 @@ def absorbed(settings: Settings) -> Registry:
 
 def fill_disk_while(flag: Path, patch: Callable[[Any, str, Any], None] = setattr) -> None:
     """Put a layer under the queue and the store that fails as a full disk does, while there is a file `flag`."""
-    begin, save = HealingCache._begin, run_store.save_file
+    begin, save = HealingCache._begin, kept_files.save_file
 
     def failing_begin(cache: HealingCache) -> Any:
         if flag.exists():
@@ -155,7 +155,7 @@ def fill_disk_while(flag: Path, patch: Callable[[Any, str, Any], None] = setattr
         save(*args, **kwargs)
 
     patch(HealingCache, "_begin", failing_begin)
-    patch(run_store, "save_file", failing_save)
+    patch(kept_files, "save_file", failing_save)
 
 
 if os.environ.get(FULL_WHILE):  # in a supervisor and its workers, which both import this
@@ -188,7 +188,7 @@ def _noted(log: Path, name: str, job: Job) -> Job:
 
 def leave(store: RunStore, name: str, arrays: dict[str, np.ndarray]) -> None:
     """Leave an artifact that is neither a run nor derived from one."""
-    store._write(name, arrays, {"name": name})
+    store.files.write(name, arrays, {"name": name})
 
 
 def slow(payload: Mapping[str, Any], job_context: JobContext) -> str:

@@ -76,7 +76,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     ),
     "__main__": ("cli",),
     # the Python interface, imported when it is used
-    "__init__": ("notebook", "exports", "figures", "compute", "capture", "contracts"),
+    "__init__": ("notebook", "exports", "figures", "analysis", "compute", "capture", "contracts"),
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
     "torch": ("capture", "compute", "cli._runs", "jobs.work"),  # of compute/ within what computes

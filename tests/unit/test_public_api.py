@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import dashboard
+from dashboard.views import all_views
 
 ROOT = Path(__file__).resolve().parents[2]
 STABLE = (
@@ -23,6 +24,14 @@ STABLE = (
     "plot_token_probabilities",
     "show",
 )
+OF_ATTENTION = {  # view → the functions that draw it from plain Hugging Face outputs
+    "attention": ("plot_attention_heatmap", "plot_attention_aggregate", "plot_attention_heads"),
+    "lines": ("plot_attention_lines",),
+    "everywhere": ("plot_attention_everywhere",),
+    "heads": ("plot_head_scores",),
+    "query-key": ("plot_query_key",),
+    "norms": ("plot_attention_norms",),
+}
 
 
 def test_the_stable_names_are_there() -> None:
@@ -43,10 +52,15 @@ def test_every_name_is_defined_where_it_is_said_to_be(name: str) -> None:
     "name",
     [
         "ModelRun",
+        "aggregate_attention",
         "plot_attention_aggregate",
+        "plot_attention_everywhere",
+        "plot_attention_heads",
         "plot_attention_heatmap",
+        "plot_attention_lines",
         "plot_attention_norms",
         "plot_classes",
+        "plot_head_scores",
         "plot_hidden_pca",
         "plot_logit_lens",
         "plot_query_key",
@@ -58,6 +72,15 @@ def test_figures_and_runs_need_no_torch(name: str) -> None:
     code = f"import sys; from dashboard import {name}; assert callable({name}); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_every_view_of_attention_has_its_function() -> None:
+    assert set(OF_ATTENTION) <= {view.name for view in all_views() if view.card == "attention"}
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    [paragraph] = [part for part in readme.split("\n\n") if part.startswith("Each tab of *Attention* has its function")]
+    for names in OF_ATTENTION.values():
+        assert set(names) <= set(dashboard.__all__)
+        assert [name for name in names if f"`{name}`" not in paragraph] == []
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

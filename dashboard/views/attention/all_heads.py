@@ -6,26 +6,13 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
+from dashboard.analysis.head_scores import COLUMNS
 from dashboard.components import ids
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.table import Column, Table
 from dashboard.figures.heads import heads_map
 from dashboard.views.declaration import Words
-
-SCORES = {
-    "previous": Column("Weight on the previous token"),
-    "next": Column("Weight on the next token"),
-    "self": Column("Weight on the token itself"),
-    "first": Column("Weight on the first token"),
-    "separator": Column("Weight on separators"),
-    "punctuation": Column("Weight on punctuation"),
-    "duplicate": Column("Weight on duplicate tokens"),
-    "induction": Column("Weight on what followed a duplicate (induction)"),
-    "entropy": Column("Entropy", "nats"),
-    "entropy_share": Column("Share of the largest entropy"),
-    "distance": Column("Distance", "tokens"),
-}
 
 
 def export_heads(context: Context) -> go.Figure:
@@ -49,11 +36,11 @@ def heads_text(context: Context) -> Words:
 def heads_table(context: Context) -> Table:
     """Means over the queries of the text, like `scores/…` in dashboard/contracts/run.py."""
     attention, selection = context.attention, context.selection
-    names = [name for name in SCORES if name in attention.scores()]
+    names = [name for name in COLUMNS if name in attention.scores()]
     arrays = [np.asarray(attention.score(name)) for name in names]
     places = [(layer, head) for layer in range(attention.layers) for head in range(attention.heads)]
     rows = ((layer, head, *(float(values[layer, head]) for values in arrays)) for layer, head in places)
-    columns = (Column("Layer"), Column("Head"), *(SCORES[name] for name in names))
+    columns = (Column("Layer"), Column("Head"), *(COLUMNS[name] for name in names))
     chosen = selection.layer * attention.heads + selection.head
     return Table("Every head's mean scores over this text", columns, rows, len(places), (chosen,))
 

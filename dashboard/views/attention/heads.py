@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.attention import PATTERN_NAMES, PATTERNS
+from dashboard.analysis.head_scores import COLUMNS
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
 from dashboard.compute.head_probe import SEEDS
@@ -23,7 +24,6 @@ from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import percent
 from dashboard.figures.theme import empty_figure
-from dashboard.views.attention.all_heads import SCORES as COLUMNS
 from dashboard.views.attention.head_definitions import HEADINGS, SHORT, SORTED_BY, definitions
 from dashboard.views.attention.head_sources import (
     COLOUR,

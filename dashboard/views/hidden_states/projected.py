@@ -68,9 +68,14 @@ def _fit(options: Options) -> Fit:
     return "all" if is_path(options) or options["fit"] == "all" else "layer"
 
 
-def export_reads(options: Options) -> tuple[str, ...]:
-    """A standalone figure marks the layer; the embeddings belong to no layer."""
+def reads(options: Options) -> tuple[str, ...]:
+    """What the Map draws; the embeddings belong to no layer."""
     return ("run", "stream") if options["at"] == "embeddings" else ("run", "stream", "layer")
+
+
+def export_reads(options: Options) -> tuple[str, ...]:
+    """A standalone figure marks the layer and the tokens, too."""
+    return (*reads(options), "tokens")
 
 
 def _projection(stream: Stream, selection: Selection, options: Options) -> Projection:
@@ -113,7 +118,7 @@ def export(context: Context) -> go.Figure:
     """The standalone figure, with labels and marks; in three components, a scene that can be rotated."""
     stream, selection = context.stream, context.selection
     space, marks = _space(stream, selection, context.options), (selection.token, selection.second)
-    figure = space_figure(space, stream.tokens, marks)
+    figure = space_figure(space, stream.tokens, marks, selection.tokens)
     figure.update_layout(width=760, height=560)
     return figure
 
@@ -297,4 +302,4 @@ def table(context: Context) -> Table:
         return path_table(stream.tokens, paths, states, chosen, whole, _layer(selection, options) + 1)
     states_shown = states_at(stream, _layer(selection, options))
     shown = _projection(stream, selection, options)
-    return points_table(stream.tokens, shown, states_shown, _place(selection, options), marked(selection), whole)
+    return points_table(stream.tokens, shown, states_shown, _place(selection, options), selection, whole)

@@ -17,7 +17,7 @@ VIEW = View(
     ),
     selects="drawn",
     figure_reads=("run", "stream", "layer"),
-    reads=projected.export_reads,  # the embeddings belong to no layer
+    reads=projected.reads,
     export_reads=projected.export_reads,
     draw=projected.draw,
     text=projected.text,

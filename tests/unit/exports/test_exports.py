@@ -528,6 +528,35 @@ def test_the_selection_without_a_second_token() -> None:
     assert len(one.paint(LIGHT).layout.shapes) == 1
 
 
+@pytest.mark.parametrize("name", ["hidden", "path"])
+def test_files_mark_and_name_added_tokens(name: str) -> None:
+    run = whole_run()
+    one = found(name, run, tokens="5,4,3")  # 3 is the selected one
+    assert dict(one.provenance.entries)["Added tokens"] == "5 “.”, 4 “·it”, 3 “·on”"
+    assert "Added tokens" not in dict(found(name, run).provenance.entries)
+    rings = [
+        trace
+        for trace in one.drawn().data
+        if trace.mode == "markers" and trace.marker.symbol == "circle-open" and trace.marker.line.width == 1
+    ]
+    assert [len(trace.x) for trace in rings] == [2]
+    assert len(one.drawn().data) == len(found(name, run).drawn().data) + 2, "their points, and their rings"
+
+
+def test_a_report_marks_added_tokens_in_strip_and_table() -> None:
+    run = whole_run()
+    page = report(state_of(run, tokens="5,4,1"), VIEWS, OneRun(run))
+    strip = page[page.index('<ol class="strip">') : page.index("</ol>")]
+    marks = [item.removeprefix("tok").strip() for item in re.findall(r'<li class="(tok[^"]*)"', strip)]
+    assert marks == ["", "second", "", "selected", "added", "added"]
+    assert "Framed: the selected token; dashed: the second; thin: added tokens." in page
+    rows = re.findall(r"<tr( class=\"added\")?><td>(\d)</td><td class=\"text\">", page[page.index("Tokens") :])
+    assert [place for mark, place in rows if mark] == ["4", "5"]
+    alone = report(state_of(run), VIEWS, OneRun(run))
+    assert "Framed: the selected token; dashed: the second." in alone
+    assert 'class="added"' not in alone
+
+
 def test_a_report_of_a_pair_has_both_texts_and_a_divider_between_them() -> None:
     run = make_run("masked", second_at=3)
     page = report(state_of(run), VIEWS, OneRun(run))

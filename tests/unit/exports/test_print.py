@@ -12,8 +12,9 @@ import pytest
 from dashboard.errors import BadRequestError
 from dashboard.exports.cells import LARGEST_SIDE, MOST_CELLS, vector_cells
 from dashboard.exports.figures import names, picture_json, standalone
-from dashboard.exports.fitting import fitted, text_width
+from dashboard.exports.fitting import fitted
 from dashboard.exports.picture_target import DPI, SCREEN, Sheet
+from dashboard.exports.point_labels import text_width
 from dashboard.exports.provenance import wrapped
 from dashboard.figures.attention import attention_map, attention_picture, name_selected
 from dashboard.figures.heads import heads_map

@@ -216,6 +216,22 @@ def test_the_exported_map_frames_column_second_column_and_layer() -> None:
     assert (layer.x0, layer.x1, layer.y0, layer.y1) == (-0.5, 3.5, -0.5, 0.5)
     assert figure.layout.width
     assert figure.layout.height
+    assert list(figure.layout.yaxis.ticktext) == ["0", "1", f'<b style="color:{COLOURS.ink}">E</b>']
+
+
+@pytest.mark.parametrize(
+    ("places", "others"),
+    [
+        (31, [0, *range(1, 8), *range(9, 31)]),
+        (53, [0, *range(1, 8), *range(9, 53)]),
+        (97, [0, 3, 5, *range(11, 97, 2)]),  # every 2nd, but for the neighbours of the selected one
+    ],
+)
+def test_the_exported_map_labels_every_layer_that_has_room_and_the_selected_one(places: int, others: list[int]) -> None:
+    axis = framed_lens(drawn_of(lens_of(places)), 1, None, 7).layout.yaxis
+    labels = dict(zip(axis.tickvals, axis.ticktext, strict=True))
+    assert labels.pop(8) == f'<b style="color:{COLOURS.ink}">7</b>'
+    assert labels == {place: str(place - 1) if place else "E" for place in others}
 
 
 def test_values_in_words() -> None:

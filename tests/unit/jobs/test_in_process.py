@@ -41,7 +41,7 @@ class Kernel:
             raise ZeroDivisionError("secret")
         if position > 9:
             raise MissingArrayError("This position is not in the run.")
-        store._write(asked.key, {"a": np.zeros(1)}, {"name": asked.key})
+        store.files.write(asked.key, {"a": np.zeros(1)}, {"name": asked.key})
 
 
 @pytest.fixture

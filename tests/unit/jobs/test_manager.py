@@ -71,7 +71,7 @@ def test_a_job_from_click_to_result(manager: ResidentWorkerManager, hands: Hands
 
 
 def test_what_is_in_the_store_needs_no_worker(manager: ResidentWorkerManager) -> None:
-    manager.store._write(NAME, {"a": np.zeros(1)}, {"name": NAME})
+    manager.store.files.write(NAME, {"a": np.zeros(1)}, {"name": NAME})
     key, other = begin(manager, fill, 1, NAME), begin(manager, fill, 1, NAME)
     assert manager.backend.health().queue == 0
     assert poll(manager, key) == (None, {"run": NAME, "job": "fill", "serial": key}, False)

@@ -9,69 +9,25 @@ import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from dashboard.contracts.attention_recipe import ScoreRecipe
-from dashboard.contracts.derived import Derived, DerivedRequest, model_key
-from dashboard.contracts.model_info import ModelInfo
-from dashboard.contracts.request import RunRequest
-from dashboard.contracts.run import ModelRun
-from dashboard.contracts.token import Token
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.errors import (
     BadRequestError,
     DashboardError,
     NewerRunError,
-    ReplacedRunError,
     RunNotFoundError,
     RunShapeError,
     SettingsError,
-    TooLargeError,
 )
 from dashboard.settings import Settings
-from dashboard.store import run_store, upgrades
-from dashboard.store.files import in_leaving_order, kept_in
+from dashboard.store import upgrades
 from dashboard.store.run_store import RunStore
-from dashboard.store.upgrades import SCHEMA, made_now
-
-CREATED = "2026-01-02T03:04:05+00:00"
-HIDDEN = np.arange(2 * 4, dtype=np.float32).reshape(2, 4)
-
-
-def header(text: str = "a b") -> dict[str, object]:
-    request = RunRequest("tiny", text)
-    info = ModelInfo("tiny", "Tiny", "llama", "causal", 1, 1, 1, 4, 10, 100, 64)
-    tokens = [Token(1, "a", 0, 1), Token(2, " b", 1, 3)]
-    recipes = [ScoreRecipe(0.5, "causal")]
-    return ModelRun.make_header(request.key("weights"), request, info, tokens, recipes, created=CREATED, **made_now())
-
-
-def result_of(key: str, value: float = 0.0) -> Derived:
-    """A derived result of a run: one number."""
-    return Derived(DerivedRequest.of(key, "masked-prediction", position=1), {"a": np.array([value])}, {"of": value})
-
-
-def arrays(fill: float = 0.0, width: int = 4) -> dict[str, np.ndarray]:
-    return {
-        "decoder/hidden_states/0": HIDDEN,
-        "decoder/hidden_states/1": np.full((2, width), fill, dtype=np.float32),
-        "decoder/thumbnails": np.zeros((1, 1, 2, 2), dtype=np.uint8),
-        "given/top_ids": np.array([[3], [4]], dtype=np.int32),
-    }
-
-
-def saved(store: RunStore, text: str = "a b", fill: float = 0.0, width: int = 4) -> str:
-    top = header(text)
-    key = str(top["key"])
-    store.save(key, top, arrays(fill, width))
-    return key
-
-
-def file_of(store: RunStore, name: str) -> Path:
-    return store.folder / f"{name}.safetensors"
+from dashboard.store.upgrades import SCHEMA
+from tests.support.small_runs import HIDDEN, arrays, captured, derived_at, file_of, header, result_of, saved
 
 
 @pytest.fixture
@@ -273,92 +229,6 @@ def test_an_open_run_stays_readable_after_it_left(store: RunStore) -> None:
         store.open(key)
 
 
-def test_derived_arrays_live_and_leave_with_their_run(store: RunStore) -> None:
-    key, other = saved(store), saved(store, "b c")
-    one, two = result_of(key, 1.5), result_of(other, 2.5)
-    store.save_derived(one)
-    store.save_derived(two)
-    found = store.derived(one.request)
-    assert found is not None
-    assert (found.request, found.facts, found.arrays["a"].tolist()) == (one.request, {"of": 1.5}, [1.5])
-    assert store.has(one.request.name)
-    store.delete(key)
-    assert store.derived(one.request) is None
-    assert not store.has(one.request.name)
-    assert store.derived(two.request) is not None
-
-
-def test_a_models_result_belongs_to_no_run_and_still_leaves_before_runs(store: RunStore) -> None:
-    key, other = saved(store), saved(store, "b c")
-    model = model_key("weights", "float32")
-    one, second = (DerivedRequest(run, "head-probe", model=model) for run in (key, other))
-    store.save_derived(Derived(one, {"a": np.array([1.5])}, {"of": 1}), store.open(key).stamp)
-    found = store.derived(second, store.open(other).stamp)
-    assert found is not None
-    assert (found.request, found.arrays["a"].tolist()) == (second, [1.5])
-    store.delete(key)
-    assert store.derived(second) is not None
-    assert store.derived(DerivedRequest(other, "head-probe")) is None, "of a run that names no weights"
-    assert store.has(second.name)
-    left = in_leaving_order(kept_in(store.folder), ())
-    assert [kept.name for kept in left] == [second.name, other]
-    assert RunStore(store.folder, 10**9).derived(second) is not None, "a restart keeps it"
-
-
-def test_a_result_of_other_parameters_is_no_answer(store: RunStore) -> None:
-    """The file's name holds a hash; what was asked stands in the file in full, and is compared."""
-    key = saved(store)
-    one, other = (
-        result_of(key),
-        Derived(DerivedRequest.of(key, "masked-prediction", position=2), {"a": np.zeros(1)}, {}),
-    )
-    store.save_derived(one)
-    file_of(store, one.request.name).rename(file_of(store, other.request.name))
-    assert store.derived(other.request) is None
-
-
-@pytest.mark.parametrize(
-    "told",
-    [
-        *({"facts": wrong} for wrong in ("[" * 100_000, "[1]", "null", "NaN", "{")),
-        *({"request": wrong} for wrong in ("[" * 100_000, "5", "null", "{")),
-        {"request": json.dumps(DerivedRequest.of("e" * 64, "masked-prediction", position=1).to_json())},
-    ],
-)
-def test_a_result_whose_file_does_not_say_what_it_is_is_a_miss_everywhere(
-    store: RunStore, told: dict[str, str]
-) -> None:
-    key = saved(store)
-    result = result_of(key)
-    whole = {"request": json.dumps(result.request.to_json()), "facts": "{}"}
-    name = result.request.name
-    store._write(name, result.arrays, {"name": name, "of": store.open(key).stamp, **(whole | told)})
-    assert store.derived(result.request) is None
-    assert store.all_derived(store.open(key)) == []
-    store.save_derived(result)
-    assert [one.request for one in store.all_derived(store.open(key))] == [result.request]
-
-
-@pytest.mark.parametrize("kind", ["complex64", "U3", "O"])
-def test_values_that_no_file_gives_back_are_refused_when_they_are_kept(store: RunStore, kind: str) -> None:
-    """Else a card would ask for the result again and again."""
-    request = result_of(saved(store)).request
-    with pytest.raises(RunShapeError, match="Use another dtype"):
-        store.save_derived(Derived(request, {"a": np.zeros(2, kind)}, {}))
-    assert store.derived(request) is None
-
-
-@pytest.mark.parametrize("kind", ["?", "u1", "i2", "<i4", ">i4", "i8", "f2", "<f4", ">f4", "f8"])
-@pytest.mark.parametrize("shape", [(), (0, 3), (2, 1)])
-def test_an_array_of_a_result_comes_back_as_it_was(store: RunStore, kind: str, shape: tuple[int, ...]) -> None:
-    values = np.ones(shape, kind)
-    store.save_derived(Derived(result_of(saved(store)).request, {"a": values}, {}))
-    found = store.derived(result_of(saved(store)).request)
-    assert found is not None
-    assert found.arrays["a"].shape == shape
-    assert np.array_equal(found.arrays["a"], values)
-
-
 def test_the_least_recently_used_leave_and_the_newest_stays(tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs", 10**9)
     first, second = saved(store, "one", width=1000), saved(store, "two", width=1000)
@@ -367,27 +237,19 @@ def test_the_least_recently_used_leave_and_the_newest_stays(tmp_path: Path) -> N
         path = file_of(store, name)
         os.utime(path, (0, time.time() - 100 - age))
     store.open(second)
-    store.max_bytes = 2 * file_of(store, first).stat().st_size + 1000
+    store.files.max_bytes = 2 * file_of(store, first).stat().st_size + 1000
     third = saved(store, "three", width=1000)
     assert [store.has(name) for name in (first, second, third)] == [False, True, True]
-    store.max_bytes = 1
+    store.files.max_bytes = 1
     fourth = saved(store, "four", width=1000)
     assert [path.name for path in store.folder.iterdir()] == [f"{fourth}.safetensors"]
-
-
-def derived_at(store: RunStore, key: str, position: int, floats: int, used: float) -> str:
-    """A kept result of so many numbers, which was used then; gives its name."""
-    request = DerivedRequest.of(key, "masked-prediction", position=position)
-    store.save_derived(Derived(request, {"a": np.zeros(floats)}, {}))
-    os.utime(file_of(store, request.name), (0, used))
-    return request.name
 
 
 def test_what_is_derived_leaves_before_any_run(tmp_path: Path) -> None:
     """Even what was used later than every run, and is of a pinned run or of the one that is saved; that comes last."""
     store = RunStore(tmp_path / "runs", 10**9)
     one, two = saved(store, "one", width=2000), saved(store, "two", width=2000)
-    store.pinned = lambda: {one}
+    store.files.pinned = lambda: {one}
     results = [
         derived_at(store, key, place, 2000, 10_000 + place) for place, key in ((3, one), (1, two), (2, two), (0, one))
     ]
@@ -398,47 +260,16 @@ def test_what_is_derived_leaves_before_any_run(tmp_path: Path) -> None:
     def there() -> list[bool]:
         return [store.has(name) for name in (one, two, *results)]
 
-    store.max_bytes = 3 * size + 2 * small + 100
+    store.files.max_bytes = 3 * size + 2 * small + 100
     saved(store, "three", width=2000)
     assert there() == [True, True, True, False, False, True], "of the pinned run the last"
-    store.max_bytes = 3 * size + 1000
+    store.files.max_bytes = 3 * size + 1000
     last = derived_at(store, one, 9, 10, 20_000)
     assert there() == [True, True, False, False, False, False], "of the same run, too; what was written stays"
     assert store.has(last)
-    store.max_bytes = 2 * size + 1000
+    store.files.max_bytes = 2 * size + 1000
     store.save_derived(result_of(one))
     assert [*there()[:2], store.has(last)] == [True, False, False], "then a run"
-
-
-def test_the_results_of_one_run_have_a_cap_of_their_own(tmp_path: Path) -> None:
-    store = RunStore(tmp_path / "runs", 10**9)
-    key, other = saved(store, "one"), saved(store, "two")
-    beside = derived_at(store, other, 1, 1000, 1)
-    store.results_bytes = 30_000
-    # 8 kB each; the last was used longest ago
-    names = [derived_at(store, key, place, 1000, 1_000 - place) for place in range(3)]
-    assert [store.has(name) for name in names] == [True] * 3
-    fourth = derived_at(store, key, 3, 1000, 2_000)
-    assert [store.has(name) for name in (*names, fourth)] == [True, True, False, True]
-    store.derived(DerivedRequest.of(key, "masked-prediction", position=1))  # uses it
-    fifth = derived_at(store, key, 4, 2000, 3_000)
-    assert [store.has(name) for name in (*names, fourth, fifth)] == [False, True, False, False, True]
-    assert store.has(beside), "another run's"
-    assert store.has(key)
-
-
-def test_a_result_that_alone_is_over_the_cap_is_refused_and_takes_no_other_away(tmp_path: Path) -> None:
-    store = RunStore(tmp_path / "runs", 10**9, results_bytes=300_000)
-    key = saved(store)
-    kept = derived_at(store, key, 0, 1000, 1)
-    with pytest.raises(TooLargeError, match=r"takes 0\.4 MB, and this server keeps 0\.3 MB of results for one run"):
-        derived_at(store, key, 1, 50_000, 1)
-    assert store.has(kept)
-    assert len(list(store.folder.iterdir())) == 2
-
-
-def test_the_cap_is_a_setting(tmp_path: Path) -> None:
-    assert RunStore.from_settings(Settings(cache_dir=tmp_path, results_megabytes=1.5)).results_bytes == 1_500_000
 
 
 def test_pinned_runs_leave_last_and_only_where_nothing_else_is_left(tmp_path: Path) -> None:
@@ -455,12 +286,12 @@ def test_pinned_runs_leave_last_and_only_where_nothing_else_is_left(tmp_path: Pa
         os.utime(file_of(store, key), (0, 1_000_000 + age))
     assert asked == []  # nobody's list is read as long as there is room
     pins |= set(keys[:2])
-    store.max_bytes = 3 * file_of(store, keys[0]).stat().st_size + 1000
+    store.files.max_bytes = 3 * file_of(store, keys[0]).stat().st_size + 1000
     fourth = saved(store, "four", width=1000)
     assert [store.has(key) for key in (*keys, fourth)] == [True, True, False, True]
     fifth = saved(store, "five", width=1000)
     assert [store.has(key) for key in (*keys[:2], fourth, fifth)] == [True, True, False, True]
-    store.max_bytes = 2 * file_of(store, keys[0]).stat().st_size + 1000
+    store.files.max_bytes = 2 * file_of(store, keys[0]).stat().st_size + 1000
     sixth = saved(store, "six", width=1000)  # the pinned runs alone leave no room for it
     assert [store.has(key) for key in (*keys[:2], fifth, sixth)] == [False, True, False, True]
 
@@ -531,7 +362,7 @@ def test_what_killed_writers_left_counts_and_is_swept_at_every_save(store: RunSt
     first = saved(store, "one", width=1000)
     os.utime(file_of(store, first), (0, time.time() - 100))
     size = file_of(store, first).stat().st_size
-    store.max_bytes = 3 * size
+    store.files.max_bytes = 3 * size
     part = store.folder / "killed.part"
     part.write_bytes(b"x" * 2 * size)
     second = saved(store, "two", width=1000)
@@ -546,7 +377,7 @@ def test_a_full_disk_is_a_sentence(store: RunStore, monkeypatch: pytest.MonkeyPa
     def full(*_args: object, **_kwargs: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dashboard.store.run_store.save_file", full)
+    monkeypatch.setattr("dashboard.store.kept_files.save_file", full)
     with pytest.raises(DashboardError, match="is full, so this run could not be kept"):
         saved(store)
     assert list(store.folder.iterdir()) == []
@@ -559,12 +390,6 @@ def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
 
 
 # captures of one run, one after the other
-
-
-def captured(store: RunStore, stamp: str, fill: float = 0.0, **more: object) -> str:
-    top = {**header(), **made_now(), "stamp": stamp, **more}
-    store.save(str(top["key"]), top, arrays(fill))
-    return str(top["key"])
 
 
 def test_a_run_of_earlier_numbers_is_there_and_not_current(store: RunStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -594,79 +419,6 @@ def test_a_run_that_is_replaced_is_the_new_one_and_stays_readable_for_who_has_th
     assert old.hidden_states[1].tolist() == [[1.0] * 4] * 2
     assert new.hidden_states[1].tolist() == [[2.0] * 4] * 2
     assert store.stamp(key) == new.stamp
-
-
-def test_what_was_derived_from_a_run_leaves_with_that_capture(store: RunStore) -> None:
-    key = captured(store, "one")
-    result = result_of(key)
-    name = result.request.name
-    store.save_derived(result, "one")
-    assert store.is_current(name)
-    captured(store, "two")
-    assert not store.has(name)
-    assert not file_of(store, name).exists()
-    with pytest.raises(ReplacedRunError, match="computed again"):
-        store.save_derived(result, "one")  # a job that began before
-    assert not file_of(store, name).exists()
-    store.save_derived(result_of(key, 1.0), "two")
-    found = store.derived(result.request)
-    assert found is not None
-    assert found.arrays["a"].tolist() == [1.0]
-
-
-@pytest.mark.parametrize("stamp", ["one", None])
-def test_a_result_of_a_run_that_left_is_not_kept(store: RunStore, stamp: str | None) -> None:
-    key = captured(store, "one")
-    store.delete(key)
-    with pytest.raises(RunNotFoundError, match="no longer has that run"):
-        store.save_derived(result_of(key), stamp)
-    assert list(store.folder.iterdir()) == []
-
-
-@pytest.mark.parametrize(("becomes", "error"), [("deleted", RunNotFoundError), ("replaced", ReplacedRunError)])
-def test_a_run_that_goes_while_its_result_is_written_leaves_nothing_behind(
-    store: RunStore, monkeypatch: pytest.MonkeyPatch, becomes: str, error: type[Exception]
-) -> None:
-    key, whole = captured(store, "one"), run_store.save_file
-
-    def late(*args: Any, **kwargs: Any) -> None:
-        monkeypatch.setattr(run_store, "save_file", whole)
-        if becomes == "deleted":
-            RunStore(store.folder, 10**9).delete(key)
-        else:
-            captured(RunStore(store.folder, 10**9), "two")
-        whole(*args, **kwargs)
-
-    monkeypatch.setattr(run_store, "save_file", late)
-    with pytest.raises(error):
-        store.save_derived(result_of(key), "one")
-    assert [path.name for path in store.folder.glob("*.*-*")] == []
-
-
-def test_what_another_process_wrote_too_late_is_a_miss(store: RunStore) -> None:
-    """Between the replacing of a run and the sweep of what was derived from it, and after both."""
-    key = captured(store, "two")
-    request = result_of(key).request
-    told = {"name": request.name, "of": "one", "request": json.dumps(request.to_json())}
-    save_file({"a": np.zeros(1)}, file_of(store, request.name), metadata=told)
-    assert not store.has(request.name)
-    assert store.derived(request) is None
-    assert store.derived(request, "two") is None
-
-
-def test_a_fill_of_the_first_version_belongs_to_a_run_of_the_first_version(store: RunStore) -> None:
-    key = saved(store)  # without a stamp
-    name = f"{key}.fill-1"
-    save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name})
-    assert store.has(name)
-    found = store.derived(result_of(key).request, store.stamp(key))
-    assert found is not None
-    assert found.arrays["a"].tolist() == [0.0]
-    captured(store, "two")
-    assert not store.has(name)
-    assert store.derived(result_of(key).request) is None
-    save_file({"a": np.zeros(1)}, file_of(store, name), metadata={"name": name})
-    assert not store.has(name), "it says not of which capture it is, so it is none of a capture with a stamp"
 
 
 @pytest.mark.parametrize("stamp", [None, 5, "", "x" * 65, "../a", "A b", ["a"]])

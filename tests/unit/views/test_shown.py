@@ -113,6 +113,15 @@ def test_selected_second_and_bold_rows_are_marked_in_words_of_their_own() -> Non
     assert [row[1].get("class") for row in rows] == ["strong", "second", None, "selected", None]
 
 
+def test_rows_of_added_tokens_are_marked_too() -> None:
+    table = many(60, (3, 1), strong=(0,), added=(0, 4))
+    found = long_table(table)
+    assert (found["selected"], found["added"]) == ([3, 1], [0, 4])
+    _caption, _head, rows = parts(many(6, (3, 1), strong=(0,), added=(0, 4)))
+    assert [row[1].get("class") for row in rows] == ["strong added", "second", None, "selected", "added", None]
+    assert [row[1].get("aria-current") for row in rows] == [None, "true", None, "true", None, None]
+
+
 def test_rows_that_are_tokens_can_be_chosen() -> None:
     _caption, _head, rows = parts(many(3, row_is="second"))
     button = rows[2][2][2]

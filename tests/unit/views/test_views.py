@@ -436,7 +436,7 @@ def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
     assert view.export is not None
     figure = view.export(Context(run, select(run, token=3, second=1), defaults(view, axes=axes)))
     assert figure is not None
-    selected, second = [trace for trace in figure.data if trace.mode == "lines+markers+text"]
+    selected, second = [trace for trace in figure.data if trace.mode.startswith("lines+markers")]
     paths = trajectories(run.main, "auto", "centred").coordinates
     for trace, token in ((selected, 3), (second, 1)):
         names = "xyz"[: int(axes)]
@@ -445,6 +445,9 @@ def test_the_exported_path_is_that_of_the_page(axes: str) -> None:
         )
         assert [c["place"] for c in trace.customdata] == [0, 1, 2]
     assert (selected.line.color, second.line.dash) == (COLOURS.selected, "dash")
+    assert (list(selected.text), second.text) == (["E", "0", "1"], None), (
+        "on the page, one path has its layers' numbers"
+    )
     points = next(trace for trace in figure.data if trace.mode == "markers+text")
     np.testing.assert_allclose(points.x, paths[2, :, 0], rtol=1e-6)
 

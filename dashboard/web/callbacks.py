@@ -32,7 +32,7 @@ from dashboard.views.cards import opening_tabs
 from dashboard.views.declaration import View
 from dashboard.views.run_info import apart, describe_run, location_in, opened_example, start_of
 from dashboard.views.state import options_in, settings_of
-from dashboard.web.model_picker import is_message, known_model, needed_tokenizer
+from dashboard.web.model_picker import is_message, known_model, needed_tokenizer, second_text
 from dashboard.web.services import Services, guarded
 
 MOST_WANTED = 24  # derived results that one page may request at a time
@@ -74,21 +74,10 @@ def _submit(app: Dash, services: Services) -> None:
     def submit(clicks: int, model: str, text: str, text_pair: str | None, tokenizer: object, chat: object) -> JobSpec:
         lent, dtype = needed_tokenizer(services.catalog, model, tokenizer), services.settings.asked_dtype
         talks = is_message(services.catalog, model, lent, chat)
-        second = None if talks else second_of(services, model, text_pair)
+        second = second_text(services.catalog, model, text_pair, talks)
         request = RunRequest(model, text, text_pair=second, tokenizer=lent, dtype=dtype, chat=talks)
         check_tokens(services, request)
         return capture_job(services, request)
-
-
-def second_of(services: Services, model: str, raw: str | None) -> str | None:
-    """The second text of a form; None if it is blank, or if the model takes one text, so that the page hides its box.
-
-    What is no text stays as it is: `RunRequest` refuses it.
-    """
-    if raw is None or (isinstance(raw, str) and not raw.strip()):
-        return None
-    known = isinstance(model, str) and bool(model)
-    return raw if not known or services.catalog.get(model).pairs else None
 
 
 def capture_job(services: Services, request: RunRequest) -> JobSpec:

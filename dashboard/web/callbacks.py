@@ -84,9 +84,9 @@ def capture_job(services: Services, request: RunRequest) -> JobSpec:
     """The job of a run, after what its model needs. Until that is done the job has a provisional name, because the
     final name holds a hash of the model's files, which may be gigabytes.
     """
-    model = services.catalog.readiness(request.model, request.revision, request.tokenizer)
+    model = services.catalog.readiness(request.model_request)
     payload = {"request": request.to_json(), "fingerprint": model.fingerprint}
-    needs = preparation(request.model, request.revision, request.tokenizer) if model.preparable else None
+    needs = preparation(request.model_request) if model.preparable else None
     return JobSpec("capture", request.key(model.fingerprint), payload, needs)
 
 
@@ -157,11 +157,10 @@ def derived_job(services: Services, request: DerivedRequest) -> JobSpec | None:
 def _needed_by(run: ModelRun, services: Services) -> JobSpec | None:
     """The preparation of a run's model, if it needs one."""
     try:
-        ready = services.catalog.readiness(run.request.model, run.request.revision, run.request.tokenizer)
+        ready = services.catalog.readiness(run.request.model_request)
     except DashboardError:  # a notebook's own model, or a deleted one; the job itself will say what is wrong
         return None
-    asked = run.request
-    return preparation(asked.model, asked.revision, asked.tokenizer) if ready.preparable else None
+    return preparation(run.request.model_request) if ready.preparable else None
 
 
 def _run_info(app: Dash, services: Services, views: Sequence[View]) -> None:

@@ -19,7 +19,7 @@ from dashboard.capture.loader import LoadedModel
 from dashboard.cli._device import check_device
 from dashboard.compute.deriving import compute
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import ModelError, ModelTooLargeError, NoRoomError, SettingsError, UnsupportedModelError
 from dashboard.jobs.work import JobContext, ResidentModels, capture, derive, share_of
@@ -177,7 +177,7 @@ def test_a_worker_answers_in_the_numbers_of_each_request(settings: Settings, tmp
     asked = DerivedRequest.of(half, "logit-lens")
     derive(asked.to_json(), context, models)
     found = context.store.derived(asked, context.store.open(half).stamp)
-    again = models.get("folder:models/llama", None, None, context, dtype="bfloat16")
+    again = models.get(ModelRequest("folder:models/llama", dtype="bfloat16"), None, context)
     wanted = compute(again, context.store.open(half), asked)
     assert found is not None
     assert all(

@@ -31,6 +31,10 @@ def test_a_run_file_opens_and_says_where_it_is_from(person: Person, causal: Mode
     expect(person.at("strip-title")).to_have_text("Tokens from the file from-a-notebook.safetensors")
     expect(person.at("notice")).to_contain_text("shown as it was saved, not computed here")
     expect(person.at("recent-dialog")).to_be_hidden()
+    person.at("recent").click()
+    row = person.page.locator("#recent-rows .ag-row", has_text="from a file")
+    expect(row).to_have_count(1)
+    person.page.keyboard.press("Escape")
     person.open_tab("prediction", "lens")  # its model is here, and computes what the file lacks
     expect(person.page.locator("#lens-graph .js-plotly-plot")).to_be_visible()
 

@@ -78,11 +78,15 @@ class AdapterWeights:
         """Return the configuration with the classes of a head among the adapter's own weights: as many as it has rows.
 
         They are called as the adapter's own configuration says; else as the base's, if it has a head of this kind and
-        size; else LABEL_0 …, as transformers calls them.
+        size; else LABEL_0 …, as transformers calls them. The start and end of an answer need no names.
         """
         rows = next((len(values) for name, values in self.whole.items() if LABEL_ROWS.fullmatch(name)), 0)
-        if not rows or self.adapter.classes not in ("text", "tokens"):
+        if not rows or not self.adapter.classes:
             return config
+        if self.adapter.classes == "answer":
+            found = copy.deepcopy(config)
+            found.num_labels = rows
+            return found
         end = NAMED[self.adapter.classes]
         alike = config.num_labels == rows and any(str(name).endswith(end) for name in raw.get("architectures") or ())
         own = self.labels if len(self.labels) == rows else ()

@@ -128,6 +128,13 @@ def test_a_server_that_takes_none(tmp_path: Path) -> None:
         assert "run-file" not in client.get("/_dash-layout").text
 
 
+@pytest.mark.parametrize(("allowed", "said"), [(True, "1"), (False, "0")])
+def test_the_page_is_told_whether_links_may_carry_texts(tmp_path: Path, allowed: bool, said: str) -> None:
+    for app in serving(settings_in(tmp_path, text_in_links=allowed)):
+        page = app.server.test_client().get("/_dash-layout").get_json()["props"]
+        assert page["data-text-in-links"] == said
+
+
 def test_runs_that_the_shell_lists_are_in_everyones_list(app: dash.Dash, tmp_path: Path) -> None:
     settings, run = settings_in(tmp_path), make_run()
     RunStore.from_settings(settings).save(run.key, run.header, run.arrays)

@@ -23,7 +23,7 @@ from dashboard.catalog.adapters import WEIGHTS, Adapter, base_word, read_adapter
 from dashboard.catalog.description import LONGEST_CONFIG
 from dashboard.catalog.fingerprint import CONFIG
 from dashboard.catalog.foreign_files import read_object, shown
-from dashboard.catalog.prediction_head import LABEL_ROWS, NAMED, OVER_THE_VOCABULARY, has_classes
+from dashboard.catalog.prediction_head import LABEL_ROWS, NAMED, OVER_THE_VOCABULARY, READ, has_classes
 from dashboard.catalog.weight_headers import shapes_in
 from dashboard.errors import ForeignFileError, ModelError, UnsupportedModelError
 
@@ -99,13 +99,17 @@ class AdapterWeights:
 
     def over(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return the base's checkpoint with the whole weights beside its own; without a head over the vocabulary, if
-        the adapter was trained without it."""
-        kept = {
-            name: tensor
-            for name, tensor in checkpoint.tensors.items()
-            if not (self.adapter.without_lm_head and OVER_THE_VOCABULARY.fullmatch(name))
-        }
+        the adapter was trained without it, and without a classification head of another kind than the adapter's."""
+        kept = {name: tensor for name, tensor in checkpoint.tensors.items() if not self._replaces_head(name)}
         return Checkpoint({**kept, **self.whole})
+
+    def _replaces_head(self, name: str) -> bool:
+        """Whether a weight of the base belongs to a head that the adapted model does not have."""
+        if self.adapter.without_lm_head and OVER_THE_VOCABULARY.fullmatch(name):
+            return True
+        answers = self.adapter.classes == "answer"
+        brings = bool(self.adapter.classes) and has_classes(self.whole)
+        return brings and READ.fullmatch(name) is not None and name.startswith("qa_outputs.") != answers
 
 
 def read_weights(folder: Path, title: str) -> AdapterWeights:

@@ -64,6 +64,10 @@ def check_declared(run: ModelRun) -> None:
     """The part of `check_run` that needs the arrays' types and shapes alone, and none of their values."""
     with _reading():
         _check_header(run)
+        for stream in run.streams.values():
+            for i in range(stream.layers + 1):
+                name = f"{stream.name}/hidden_states/{i}"
+                _require(name in run.arrays, f"“{name}” is missing")
         for name, (dtype, shape) in _expected(run):  # one that is named twice must be what both say
             if name in run.arrays:
                 _check_array(name, run.arrays[name], dtype, shape)
@@ -181,7 +185,8 @@ def _of_stream(stream: Stream) -> Iterator[tuple[str, Expected]]:
 
 
 def _of_attention(attention: Attention, run: ModelRun) -> Iterator[tuple[str, Expected]]:
-    start, heads, keys = attention.kind, attention.heads, run.model.key_heads
+    start, heads = attention.kind, attention.heads
+    keys = run.model.key_heads if start == run.main.name else None  # between two streams, any number that fits
     queries, answers = attention.shape
     per_head: Shape = (attention.layers, heads)
     for layer in range(attention.layers):
@@ -252,6 +257,7 @@ def _check_weights(attention: Attention) -> None:
         else:
             query, key = attention.query_and_key(layer)
             _require(query.shape[2] == key.shape[2], f"queries and keys of layer {layer} differ in width")
+            _require(query.shape[0] % key.shape[0] == 0, f"the heads of layer {layer} cannot share its key heads")
 
 
 def _check_predictions(run: ModelRun) -> None:

@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from dashboard.capture.capture import capture_run
 from dashboard.capture.loader import load_model, wrap_model
 from dashboard.catalog.catalog import Catalog
+from dashboard.errors import UnsupportedModelError
 from dashboard.settings import Settings
 from tests.integration.test_adapters import NAME, TEXT, adapt, made, same, save, unmerged
 from tests.support.tiny_classifiers import named
-from tests.support.tiny_models import words
+from tests.support.tiny_models import randomised, words
 
 pytestmark = pytest.mark.integration
 TUNED = "folder:models/tuned"
@@ -42,14 +43,21 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     return Settings(cache_dir=tmp_path / "cache", models_dir=tmp_path / "bundled", model_folders=(tmp_path / "models",))
 
 
-def trained(tmp_path: Path, family: str, task: str, labels: int = 3, **config: Any) -> tuple[Any, Path]:
-    """The base of a classifier, as training loads it, and the folder of a random adapter of it."""
+def trained(
+    tmp_path: Path, family: str, task: str, labels: int = 3, of_its_own: bool = True, **config: Any
+) -> tuple[Any, Path]:
+    """The base of a classifier, as training loads it, and the folder of a random adapter of it.
+
+    Llama's class for answers does not read a language model's weights, so its base has that class itself (`of_its_own`).
+    """
     name, start, modules = FAMILIES[family]
     whole = made(name)
     model = whole.bert if family == "bert" and task != "SEQ_CLS" else whole
     if family == "bert" and task == "SEQ_CLS":  # a published BERT has its pooler
         model = hf.BertModel(whole.config)
         model.load_state_dict(whole.bert.state_dict(), strict=False)
+    if family == "llama" and task == "QUESTION_ANS" and of_its_own:
+        model = randomised(hf.LlamaForQuestionAnswering(whole.config))
     save(model, tmp_path / "models" / NAME, around=family not in ("llama", "gpt2"))
     base = getattr(hf, start + {**HEADS, "QUESTION_ANS": ANSWER}[task]).from_pretrained(
         tmp_path / "models" / NAME, num_labels=labels, attn_implementation="eager"
@@ -193,6 +201,13 @@ def test_an_answer_starts_and_ends_where_pefts_unmerged_model_has_it(
     assert (card.kind, card.without, card.classes, card.refusal) == ("encoder", "classifier", "answer", "")
     again = capture_run(wrap_model(model, loaded.tokenizer, "mine"), *texts)
     np.testing.assert_allclose(again.class_logits, run.class_logits, rtol=1e-5, atol=1e-5)
+
+
+def test_an_adapter_of_weights_that_training_made_at_random_does_not_fit(settings: Settings, tmp_path: Path) -> None:
+    """transformers gives Llama's class for answers no weight of a language model: nobody has the base it was trained on."""
+    trained(tmp_path, "llama", "QUESTION_ANS", labels=2, of_its_own=False)
+    with pytest.raises(UnsupportedModelError, match="tuned does not fit its base base: it has no transformer"):
+        load_model(TUNED, settings)
 
 
 def test_an_answers_head_has_two_rows_whatever_its_base_classifies(settings: Settings, tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ def trained(
 ) -> tuple[Any, Path]:
     """The base of a classifier, as training loads it, and the folder of a random adapter of it.
 
-    Llama's class for answers does not read a language model's weights, so its base has that class itself (`of_its_own`).
+    Llama's class for answers reads no weights of a language model, so its base has that class itself (`of_its_own`).
     """
     name, start, modules = FAMILIES[family]
     whole = made(name)
@@ -204,7 +204,7 @@ def test_an_answer_starts_and_ends_where_pefts_unmerged_model_has_it(
 
 
 def test_an_adapter_of_weights_that_training_made_at_random_does_not_fit(settings: Settings, tmp_path: Path) -> None:
-    """transformers gives Llama's class for answers no weight of a language model: nobody has the base it was trained on."""
+    """Llama's class for answers reads no weights of a language model: nobody has the base it was trained on."""
     trained(tmp_path, "llama", "QUESTION_ANS", labels=2, of_its_own=False)
     with pytest.raises(UnsupportedModelError, match="tuned does not fit its base base: it has no transformer"):
         load_model(TUNED, settings)

@@ -49,6 +49,29 @@ def test_a_file_that_is_no_run_says_so_and_nothing_changes(person: Person, causa
     assert person.selection()["run"] == causal.key
 
 
+FULL = (
+    "Your run files take 2,412.3 MB on this server, and this one would take 120.5 MB more; it keeps 2,500.0 MB of one "
+    "person. Delete some of them in Recent, then open this one again."
+)
+
+
+def test_a_full_share_is_said_beside_the_button_on_a_narrow_page_too(
+    person: Person, causal: ModelRun, tmp_path: Path
+) -> None:
+    person.open_run(causal)
+    person.page.route("**/runs?*", lambda route: route.fulfill(status=507, body=FULL, content_type="text/plain"))
+    person.page.set_viewport_size({"width": 390, "height": 800})
+    person.expects_log("507")
+    choose(person, save_run(causal, tmp_path / "more.npz"))
+    expect(person.at("run-file-said")).to_have_text(FULL)
+    said, panel = (person.at(name).bounding_box() for name in ("run-file-said", "recent-dialog"))
+    assert said is not None
+    assert panel is not None
+    assert said["x"] + said["width"] <= panel["x"] + panel["width"]
+    person.page.unroute("**/runs?*")
+    assert person.selection()["run"] == causal.key
+
+
 @pytest.mark.fresh
 def test_a_link_whose_run_is_gone_brings_its_text(open_page: Callable[..., Person]) -> None:
     person = open_page(permissions=["clipboard-read", "clipboard-write"]).load()

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 QUICK = {
     "capture": ["--rounds", "1", "--sizes", "32", "--own", "32", "--long", "256"],
-    "gpu": ["--rounds", "1", "--sizes", "32"],
+    "gpu": ["--rounds", "1", "--sizes", "32", "--no-tests"],
     "lens": ["--rounds", "1", "--sizes", "18"],
     "views": ["--rounds", "1", "--sizes", "16"],
     "interaction": ["--quick"],

@@ -195,6 +195,7 @@ interface RecentRun {
   pinned: boolean;
   chat: boolean;
   shell?: boolean;
+  uploaded?: boolean;
 }
 /** How the browser asks for what a view shows. */
 interface ViewFacts {

@@ -46,7 +46,7 @@
       first.append(title);
       if (isShown(run)) node.setAttribute("aria-current", "true");
       const shown = isShown(run) ? "shown now" : "";
-      const from = run.shell ? "from the shell" : "";
+      const from = run.shell ? "from the shell" : run.uploaded ? "from a file" : "";
       const as = run.chat ? "chat message" : "";
       const facts = app.narrow()
         ? [as, from, run.title, app.unparted(tokens(run.tokens)), app.unparted(ago(run.opened)), shown]

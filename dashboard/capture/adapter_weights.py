@@ -23,7 +23,7 @@ from dashboard.catalog.adapters import WEIGHTS, Adapter, base_word, read_adapter
 from dashboard.catalog.description import LONGEST_CONFIG
 from dashboard.catalog.fingerprint import CONFIG
 from dashboard.catalog.foreign_files import read_object, shown
-from dashboard.catalog.prediction_head import LABEL_ROWS, NAMED, OVER_THE_VOCABULARY, has_classes
+from dashboard.catalog.prediction_head import LABEL_ROWS, NAMED, OVER_THE_VOCABULARY, READ, has_classes
 from dashboard.catalog.weight_headers import shapes_in
 from dashboard.errors import ForeignFileError, ModelError, UnsupportedModelError
 
@@ -78,11 +78,15 @@ class AdapterWeights:
         """Return the configuration with the classes of a head among the adapter's own weights: as many as it has rows.
 
         They are called as the adapter's own configuration says; else as the base's, if it has a head of this kind and
-        size; else LABEL_0 …, as transformers calls them.
+        size; else LABEL_0 …, as transformers calls them. The start and end of an answer need no names.
         """
         rows = next((len(values) for name, values in self.whole.items() if LABEL_ROWS.fullmatch(name)), 0)
-        if not rows or self.adapter.classes not in ("text", "tokens"):
+        if not rows or not self.adapter.classes:
             return config
+        if self.adapter.classes == "answer":
+            found = copy.deepcopy(config)
+            found.num_labels = rows
+            return found
         end = NAMED[self.adapter.classes]
         alike = config.num_labels == rows and any(str(name).endswith(end) for name in raw.get("architectures") or ())
         own = self.labels if len(self.labels) == rows else ()
@@ -95,13 +99,17 @@ class AdapterWeights:
 
     def over(self, checkpoint: Checkpoint) -> Checkpoint:
         """Return the base's checkpoint with the whole weights beside its own; without a head over the vocabulary, if
-        the adapter was trained without it."""
-        kept = {
-            name: tensor
-            for name, tensor in checkpoint.tensors.items()
-            if not (self.adapter.without_lm_head and OVER_THE_VOCABULARY.fullmatch(name))
-        }
+        the adapter was trained without it, and without a classification head of another kind than the adapter's."""
+        kept = {name: tensor for name, tensor in checkpoint.tensors.items() if not self._replaces_head(name)}
         return Checkpoint({**kept, **self.whole})
+
+    def _replaces_head(self, name: str) -> bool:
+        """Whether a weight of the base belongs to a head that the adapted model does not have."""
+        if self.adapter.without_lm_head and OVER_THE_VOCABULARY.fullmatch(name):
+            return True
+        answers = self.adapter.classes == "answer"
+        brings = bool(self.adapter.classes) and has_classes(self.whole)
+        return brings and READ.fullmatch(name) is not None and name.startswith("qa_outputs.") != answers
 
 
 def read_weights(folder: Path, title: str) -> AdapterWeights:

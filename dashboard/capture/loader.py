@@ -3,7 +3,6 @@ really has."""
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import warnings
@@ -13,7 +12,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import torch
 import transformers
 from torch import nn
 from transformers import (
@@ -30,7 +28,7 @@ from dashboard.capture.device import dtype_in, name_of, place_of
 from dashboard.capture.kind import judge_in_memory
 from dashboard.capture.spm import check_format, faithful
 from dashboard.capture.weights import read_model
-from dashboard.capture.wrapping import unwrapped
+from dashboard.capture.wrapping import fingerprint_in_memory, unwrapped
 from dashboard.catalog.adapter_card import base_of
 from dashboard.catalog.adapters import WEIGHTS, beside_weights
 from dashboard.catalog.base_models import Base
@@ -296,14 +294,14 @@ def wrap_model(
     Args:
         model: a transformers model, also inside `torch.compile`, `DataParallel` or `DistributedDataParallel`; or
             peft's, of which a copy with the active adapters merged is used.
-        fingerprint: by default, a hash of the model's configuration and weights.
+        fingerprint: by default, a hash of the model's configuration, its weights and its tokenizer.
 
     Raises:
         UnsupportedModelError: an encoder–decoder model, or an object that is not a transformers model.
     """
     model = unwrapped(model, title or name)
     refuse_encoder_decoder(model.config, title or name)
-    return _finish(model, tokenizer, name, title or name, None, fingerprint or _state_fingerprint(model))
+    return _finish(model, tokenizer, name, title or name, None, fingerprint or fingerprint_in_memory(model, tokenizer))
 
 
 def _finish(
@@ -371,14 +369,6 @@ def _read_tokenizer(folder: Path, title: str) -> PreTrainedTokenizerBase:
         ) from error
     with loading_tokenizer(title):
         return faithful(found, folder, title)
-
-
-def _state_fingerprint(model: PreTrainedModel) -> str:
-    digest = hashlib.sha256(model.config.to_json_string().encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 @contextmanager

@@ -56,9 +56,9 @@ def rotary_pairs(
         return ()
     if len(given) != len(recorder.calls):
         return ()
-    known = [buffer.double().cpu() for name, buffer in base.named_buffers() if name.endswith("inv_freq")]
+    known = [buffer.cpu().double() for name, buffer in base.named_buffers() if name.endswith("inv_freq")]
     found = tuple(
-        None if angles is None or call.query is None else _pairs(call.query.double().cpu(), angles, tolerance, known)
+        None if angles is None or call.query is None else _pairs(call.query.cpu().double(), angles, tolerance, known)
         for angles, call in zip(given, recorder.calls, strict=True)
     )
     return found if any(pairs is not None for pairs in found) else ()
@@ -77,7 +77,7 @@ def _same_states(layers: Sequence[nn.Module], given: list[Angles | None]) -> Ite
     def hook(_module: nn.Module, args: tuple[Any, ...], keywords: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         angles = keywords.get("position_embeddings")
         if isinstance(angles, tuple) and len(angles) == 2 and all(values.ndim == 3 for values in angles):
-            given.append((angles[0][0].double().cpu(), angles[1][0].double().cpu()))
+            given.append((angles[0][0].cpu().double(), angles[1][0].cpu().double()))
         else:
             given.append(None)
         if args:

@@ -42,7 +42,7 @@ from dashboard.catalog.memory import check_bound
 from dashboard.catalog.model_card import ModelCard, Source
 from dashboard.catalog.sizes import UNBOUNDED
 from dashboard.catalog.tokenizers import lacking, owned, tokenizer_folder
-from dashboard.contracts.request import LONGEST_NAME, longest_text
+from dashboard.contracts.request import LONGEST_NAME, ModelRequest, longest_text
 from dashboard.errors import ModelError, ModelNotFoundError, UnsupportedModelError
 from dashboard.settings import Settings
 
@@ -148,39 +148,38 @@ class Catalog:
             raise lacking(card.title) if card.mute else owned(card.title)
         return card
 
-    def fingerprint(
-        self, name: str, revision: str | None = None, allow_folders: bool = False, tokenizer: str | None = None
-    ) -> str:
+    def fingerprint(self, asked: ModelRequest, allow_folders: bool = False) -> str:
         """Return what names the model's files in a run's key: 64 hex digits, or "unresolved:NAME@REVISION" if they are
         not here. Reads every file not read before, which may take a minute.
         """
-        card = self.get(name, allow_folders)
-        folder = _folder_of(card, revision)
+        card = self.get(asked.name, allow_folders)
+        folder = _folder_of(card, asked.revision)
         if folder is None:
-            return unresolved(card.name, revision)
+            return unresolved(card.name, asked.revision)
         with _readable(card):
             return folder_fingerprint(
                 folder,
                 fingerprint_memories(self._settings),
                 base=self._base(card, folder),
-                tokenizer=self._tokenizer(tokenizer, allow_folders),
+                tokenizer=self._tokenizer(asked.tokenizer, allow_folders),
             )
 
-    def readiness(self, name: str, revision: str | None = None, tokenizer: str | None = None) -> Readiness:
+    def readiness(self, asked: ModelRequest) -> Readiness:
         """Return the model's fingerprint, as far as it is known at once, and whether a run can begin."""
-        card = self.get(name)
-        folder = _folder_of(card, revision)
+        card = self.get(asked.name)
+        folder = _folder_of(card, asked.revision)
         if folder is not None:
             with _readable(card):
                 known = known_fingerprint(
                     folder,
                     fingerprint_memories(self._settings),
                     self._base(card, folder),
-                    self._tokenizer(tokenizer),
+                    self._tokenizer(asked.tokenizer),
                 )
             if known is not None:
                 return Readiness(known, ready=True)
-        return Readiness(unresolved(card.name, revision), ready=False, preparable=card.source != "bundled" or card.here)
+        name = unresolved(card.name, asked.revision)
+        return Readiness(name, ready=False, preparable=card.source != "bundled" or card.here)
 
     def count_tokens(
         self, name: str, text: str, text_pair: str | None = None, tokenizer: str | None = None

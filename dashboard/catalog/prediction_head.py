@@ -36,7 +36,8 @@ ONLY: Mapping[ClassesOf, re.Pattern[str]] = MappingProxyType(
 NAMED: Mapping[ClassesOf, str] = MappingProxyType(  # the ends of the names of transformers' classes
     {"text": "ForSequenceClassification", "tokens": "ForTokenClassification", "answer": "ForQuestionAnswering"}
 )
-LABEL_ROWS = re.compile(r"(score|classifier(\.out_proj)?)\.weight")  # (label, …): the last weight of such a head
+# (label, …): the last weight of such a head
+LABEL_ROWS = re.compile(r"(score|classifier(\.out_proj)?|qa_outputs)\.weight")
 NAMED_OTHERWISE = re.compile(r"For(MultipleChoice|NextSentencePrediction|PreTraining)$|DoubleHeads")
 
 

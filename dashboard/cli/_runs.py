@@ -48,6 +48,7 @@ class Runs:
         from dashboard.catalog.bundled import bundled_card
         from dashboard.catalog.catalog import Catalog
         from dashboard.catalog.fingerprint import has_weights
+        from dashboard.contracts.request import ModelRequest
         from dashboard.settings import make_folders
         from dashboard.store.run_store import RunStore
         from dashboard.store.visits import VisitorLists
@@ -69,7 +70,7 @@ class Runs:
             entry = Catalog(settings).get(name, allow_folders=True)
             self.layers, self.heads = entry.layers, entry.heads
             self._here = entry if entry.folder is not None and not entry.refusal else None
-            found = Catalog(settings).fingerprint(name, allow_folders=True, tokenizer=tokenizer)
+            found = Catalog(settings).fingerprint(ModelRequest(name, tokenizer=tokenizer), allow_folders=True)
             self._fingerprint = None if found.startswith("unresolved:") else found
 
     def fingerprint(self) -> str:

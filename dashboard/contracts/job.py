@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Literal
 
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import DashboardError
 
 # work that needs the model, and work that makes a model ready for it; each lane has its own workers
@@ -68,15 +69,14 @@ class JobSet:
     refused: Mapping[str, DashboardError] = field(default_factory=dict)
 
 
-def preparation(model: str, revision: str | None, tokenizer: str | None = None) -> JobSpec:
-    """Return the job that makes a model ready for runs: it fetches, converts and reads the model, as far as needed.
-
-    Args:
-        tokenizer: the model whose tokenizer is used, or None.
+def preparation(asked: ModelRequest) -> JobSpec:
+    """Return the job that makes a model ready for runs: it fetches, converts and reads the model, as far as needed, in
+    whatever dtype it is loaded afterwards.
     """
-    payload = {"model": model, "revision": revision, **({"tokenizer": tokenizer} if tokenizer else {})}
-    with_tokenizer = f"+{tokenizer}" if tokenizer else ""
-    return JobSpec("prepare", f"prepare:{model}@{revision or 'main'}{with_tokenizer}", payload, rank=Rank.LONG)
+    lent = asked.tokenizer
+    payload = {"model": asked.name, "revision": asked.revision, **({"tokenizer": lent} if lent else {})}
+    key = f"prepare:{asked.name}@{asked.revision or 'main'}{f'+{lent}' if lent else ''}"
+    return JobSpec("prepare", key, payload, rank=Rank.LONG)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,20 @@ class CaptureOptions:
 
 
 @dataclass(frozen=True)
+class ModelRequest:
+    """One model, as it must be loaded for a run: what web process, queue, worker and shell hand on.
+
+    Attributes:
+        name: a catalog name, a folder or a hub id. revision, tokenizer, dtype: as in `RunRequest`.
+    """
+
+    name: str
+    revision: str | None = None
+    tokenizer: str | None = None
+    dtype: str | None = None
+
+
+@dataclass(frozen=True)
 class RunRequest:
     """One text for one model.
 
@@ -113,6 +127,11 @@ class RunRequest:
         """What the model reads: the text (a chat message once rendered), or both texts of a pair."""
         first = self.text if self.rendered is None else self.rendered
         return (first,) if self.text_pair is None else (first, self.text_pair)
+
+    @property
+    def model_request(self) -> ModelRequest:
+        """The model that must be loaded to compute the run."""
+        return ModelRequest(self.model, self.revision, self.tokenizer, self.dtype)
 
     def key(self, fingerprint: str) -> str:
         """Return the run's permanent name: sha256 over the request and the weights' fingerprint, as 64 hex digits.

@@ -1,11 +1,14 @@
-"""Whether a run that comes from elsewhere is whole: every field of its header and every array that this version reads.
+"""Whether a run that comes from a file is whole: every field of its header and every array that this version reads.
 
-A run of this server's own was made by this program. A run file that somebody sends may say anything: that it has 10⁹
-heads, that a prediction names a token without a text, that a title is a list. What passes here, every view can draw.
+The one set of rules for run files, whoever opens them: `open_run`, and the page. A run of this server's own was made by
+this program. A run file may say anything: that it has 10⁹ heads, that a prediction names a token without a text, that a
+title is a list. What passes here, every view can draw.
 """
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import types
 import typing
@@ -29,6 +32,7 @@ from dashboard.errors import RunShapeError
 MOST_HEADS = 20_000  # layers × heads; the largest models have some 16,000
 SCORES = ("previous", "next", "self", "first", "entropy", "entropy_share", "distance", *KINDS)
 SHARES = ("previous", "next", "self", *KINDS)  # of the weight beyond the first token
+PREDICTED = ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank")
 WORDS = (
     "fingerprint",
     "version",
@@ -36,6 +40,9 @@ WORDS = (
     "no_predictions",
     "source",
 )  # fields of a header that are text, if present
+LONGEST_VOCABULARY = 32_000_000  # bytes of the texts of all tokens that the predictions name
+COMMA = ord(",")
+MOST_COMMAS = 10_000  # in these texts, beyond two for each token named: there is one between any two texts
 ROUNDING = 1e-3  # by which a weight or a probability may exceed 1
 Shape = tuple[int | None, ...]  # None: any length
 Expected = tuple[str, Shape]  # dtype, shape
@@ -47,13 +54,30 @@ def check_run(run: ModelRun) -> None:
     Raises:
         RunShapeError: a value is of the wrong type, out of range, or does not fit the others; the message names it.
     """
-    try:
+    check_declared(run)
+    with _reading():
+        _check_widths(run)
+        _check_predictions(run)
+
+
+def check_declared(run: ModelRun) -> None:
+    """The part of `check_run` that needs the arrays' types and shapes alone, and none of their values."""
+    with _reading():
         _check_header(run)
+        for stream in run.streams.values():
+            for i in range(stream.layers + 1):
+                name = f"{stream.name}/hidden_states/{i}"
+                _require(name in run.arrays, f"“{name}” is missing")
         for name, (dtype, shape) in _expected(run):  # one that is named twice must be what both say
             if name in run.arrays:
                 _check_array(name, run.arrays[name], dtype, shape)
-        _check_widths(run)
-        _check_predictions(run)
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Turn any error that strange values raise into a sentence."""
+    try:
+        yield
     except (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError) as error:
         raise RunShapeError("The file's header or arrays cannot be read. Export the run again.") from error
 
@@ -107,8 +131,13 @@ def _check_classes(head: ClassHead, run: ModelRun) -> None:
 
 def _check_fields(what: str, value: object, kind: type) -> None:
     """Check that each field of a dataclass holds what its annotation says."""
-    for name, annotation in typing.get_type_hints(kind).items():
+    for name, annotation in _hints(kind).items():
         _require(_is(getattr(value, name), annotation), f"“{name}” of {what} is {str(getattr(value, name))[:40]!r}")
+
+
+@functools.cache
+def _hints(kind: type) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _is(value: object, annotation: Any) -> bool:
@@ -156,7 +185,8 @@ def _of_stream(stream: Stream) -> Iterator[tuple[str, Expected]]:
 
 
 def _of_attention(attention: Attention, run: ModelRun) -> Iterator[tuple[str, Expected]]:
-    start, heads, keys = attention.kind, attention.heads, run.model.key_heads
+    start, heads = attention.kind, attention.heads
+    keys = run.model.key_heads if start == run.main.name else None  # between two streams, any number that fits
     queries, answers = attention.shape
     per_head: Shape = (attention.layers, heads)
     for layer in range(attention.layers):
@@ -227,6 +257,7 @@ def _check_weights(attention: Attention) -> None:
         else:
             query, key = attention.query_and_key(layer)
             _require(query.shape[2] == key.shape[2], f"queries and keys of layer {layer} differ in width")
+            _require(query.shape[0] % key.shape[0] == 0, f"the heads of layer {layer} cannot share its key heads")
 
 
 def _check_predictions(run: ModelRun) -> None:
@@ -237,23 +268,34 @@ def _check_predictions(run: ModelRun) -> None:
         _require(not modes, "an encoder without a prediction head has predictions")
     if not modes:
         return
+    for mode in modes:
+        names = [f"{mode}/{name}" for name in PREDICTED]
+        _require(all(name in run.arrays for name in names), f"the predictions “{mode}” are not complete")
+    _check_vocabulary(run, modes)
     texts = texts_of(run.arrays)
     _require(all(isinstance(text, str) for text in texts.values()), "the vocabulary holds something other than texts")
     known = np.fromiter(texts, np.int64, len(texts))
     for mode in modes:
-        names = [f"{mode}/{name}" for name in ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank")]
-        _require(all(name in run.arrays for name in names), f"the predictions “{mode}” are not complete")
-        ids, logprobs = run.arrays[names[0]], run.arrays[names[1]]
+        ids, logprobs, ranks = (run.arrays[f"{mode}/{name}"] for name in ("top_ids", "top_logprobs", "actual_rank"))
         _require(
             ids.shape == logprobs.shape and 1 <= ids.shape[1] <= MOST_CANDIDATES, f"“{mode}” has uneven predictions"
         )
         _require(
             not np.isposinf(logprobs).any() and not (logprobs > ROUNDING).any(), f"“{mode}” has probabilities above 1"
         )
-        actual = _actual(run, run.arrays[names[4]])
+        actual = _actual(run, ranks)
         _require(
             bool(np.isin(ids, known).all() and np.isin(actual, known).all()), f"“{mode}” names tokens without a text"
         )
+
+
+def _check_vocabulary(run: ModelRun, modes: Sequence[str]) -> None:
+    """Check the size of the texts before they are parsed, which takes many times their memory."""
+    content = run.arrays["vocabulary"]
+    named = len(run) + sum(run.arrays[f"{mode}/top_ids"].size for mode in modes)
+    _require(content.nbytes <= LONGEST_VOCABULARY, f"its vocabulary takes {content.nbytes / 1e6:,.0f} MB")
+    commas = int(np.count_nonzero(content == COMMA))
+    _require(commas <= 2 * named + MOST_COMMAS, "its vocabulary has more texts than its predictions name")
 
 
 def _actual(run: ModelRun, ranks: np.ndarray) -> Sequence[int]:

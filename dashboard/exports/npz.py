@@ -13,10 +13,11 @@ from __future__ import annotations
 import math
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import numpy as np
 
@@ -27,11 +28,24 @@ MOST_EXPANSION = 20  # largest size of all members, in multiples of the file's s
 LENGTHS: Mapping[bytes, int] = MappingProxyType({b"\x01\x00": 2, b"\x02\x00": 4, b"\x03\x00": 4})
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 4_096  # bytes of one array's header
+LONGEST_NAME = 200  # characters of one array's name
+PIECE = 1 << 20  # bytes that are read at a time
+LETTER = 4  # bytes of a character of numpy's texts
 HEADER = re.compile(
     r"\{'descr': '(?P<type>[<|][a-zA-Z]\d+)', 'fortran_order': (?P<order>True|False), 'shape': \((?P<shape>[\d, ]*)\), "
     r"\} *\n"
 )
 METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods may ask for gigabytes of memory
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a member's header says of its array: type, shape, whether it is in column order, and its size in bytes."""
+
+    type: np.dtype[Any]
+    shape: tuple[int, ...]
+    by_columns: bool
+    size: int
 
 
 class NpzFile:
@@ -60,59 +74,108 @@ class NpzFile:
     def names(self) -> list[str]:
         return list(self._entries)
 
-    def text(self, name: str) -> str:
-        """The text stored as an array without axes."""
+    @property
+    def size(self) -> int:
+        """The bytes of all members, unpacked."""
+        return sum(entry.file_size for entry in self._entries.values())
+
+    def text(self, name: str, longest: int | None = None) -> str:
+        """The text stored as an array without axes; `DamagedFileError` if it has more than `longest` characters."""
+        if longest is not None and self._entries[name].file_size > LETTER * longest + LONGEST_HEADER:
+            raise DamagedFileError(f"{_quoted(name)} has more than {longest:,} characters")
         return str(self._read(name, texts=True))
 
     def numbers(self, name: str) -> np.ndarray:
         """An array of numbers, read-only."""
         return self._read(name, texts=False)
 
+    def layout(self, name: str) -> Layout:
+        """What an array of numbers is, without reading it."""
+        with self._archive.open(self._entries[name]) as stream:
+            return self._layout(name, stream, texts=False)
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Yield the numbers of an array piece by piece, in row order.
+
+        Raises:
+            DamagedFileError: they are in column order, or cut short.
+        """
+        with self._archive.open(self._entries[name]) as stream:
+            layout = self._layout(name, stream, texts=False)
+            if layout.by_columns:
+                raise DamagedFileError(f"{_quoted(name)} is stored by columns, as no run is")
+            left = layout.size
+            while left:
+                piece = stream.read(min(PIECE, left))
+                if not piece:
+                    raise DamagedFileError(f"{_quoted(name)} was cut short")
+                left -= len(piece)
+                yield piece
+            stream.read(1)  # at a member's end its checksum is compared
+
     def _checked(self, size: int) -> dict[str, zipfile.ZipInfo]:
         found: dict[str, zipfile.ZipInfo] = {}
         for entry in self._archive.infolist():
             name = entry.filename.removesuffix(".npy")
-            if name in found or name == entry.filename or entry.compress_type not in METHODS:
-                raise DamagedFileError(f"{entry.filename[:80]!r} is no array, or stands twice")
+            if name == entry.filename or not _is_plain(name):
+                raise DamagedFileError(f"{_quoted(entry.filename)} is not the name of an array")
+            if name in found:
+                raise DamagedFileError(f"two of its arrays have the name {_quoted(name)}")
+            if entry.compress_type not in METHODS:
+                raise DamagedFileError(f"{_quoted(name)} is compressed in a way that is not read")
             found[name] = entry
         packed, whole = (
             sum(entry.compress_size for entry in found.values()),
             sum(entry.file_size for entry in found.values()),
         )
         if packed > size or whole > MOST_EXPANSION * size:
-            raise DamagedFileError(f"{size} bytes are said to hold {packed}, which make {whole}")
+            raise DamagedFileError(f"{size:,} bytes are said to hold {packed:,}, which make {whole:,}")
         return found
 
     def _read(self, name: str, texts: bool) -> np.ndarray:
-        entry = self._entries[name]
-        with self._archive.open(entry) as stream:
-            start = stream.read(len(MAGIC) + 2)
-            digits = LENGTHS.get(start.removeprefix(MAGIC))
-            if not start.startswith(MAGIC) or digits is None:
-                raise DamagedFileError(f"{name[:80]!r} is no array")
-            length = int.from_bytes(stream.read(digits), "little")
-            if length > LONGEST_HEADER:
-                raise DamagedFileError(f"{name[:80]!r} has a header of {length} bytes")
-            kind, shape, by_columns = _layout(stream.read(length), texts)
-            size = entry.file_size - len(start) - digits - length
-            if math.prod(shape) * kind.itemsize != size or max(shape, default=0) > entry.file_size:
-                raise DamagedFileError(f"{name[:80]!r} is said to be {shape}, and has {size} bytes")
-            values = np.frombuffer(stream.read(size), kind)  # bytes are read-only, and so is the array
-        if values.size != math.prod(shape):
-            raise DamagedFileError(f"{name[:80]!r} was cut short")
-        return values.reshape(shape[::-1]).T if by_columns else values.reshape(shape)
+        with self._archive.open(self._entries[name]) as stream:
+            layout = self._layout(name, stream, texts)
+            values = np.frombuffer(stream.read(layout.size), layout.type)  # bytes are read-only, and so is the array
+        if values.size != math.prod(layout.shape):
+            raise DamagedFileError(f"{_quoted(name)} was cut short")
+        return values.reshape(layout.shape[::-1]).T if layout.by_columns else values.reshape(layout.shape)
+
+    def _layout(self, name: str, stream: IO[bytes], texts: bool) -> Layout:
+        """Read a member up to its values."""
+        whole = self._entries[name].file_size
+        start = stream.read(len(MAGIC) + 2)
+        digits = LENGTHS.get(start.removeprefix(MAGIC))
+        if not start.startswith(MAGIC) or digits is None:
+            raise DamagedFileError(f"{_quoted(name)} is no array")
+        length = int.from_bytes(stream.read(digits), "little")
+        if length > LONGEST_HEADER:
+            raise DamagedFileError(f"{_quoted(name)} has a header of {length:,} bytes")
+        kind, shape, by_columns = _parsed(name, stream.read(length), texts)
+        size = whole - len(start) - digits - length
+        if math.prod(shape) * kind.itemsize != size or max(shape, default=0) > whole:
+            sides = " × ".join(f"{side:,}" if side < 10**12 else "10¹² or more" for side in shape[:4])
+            raise DamagedFileError(f"{_quoted(name)} is said to be {sides}, and has {size:,} bytes")
+        return Layout(kind, shape, by_columns, size)
 
 
-def _layout(raw: bytes, texts: bool) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
+def _is_plain(name: str) -> bool:
+    """Whether a name leads to no other place than itself if somebody unpacks the file: no `..`, `/x` or `C:\\x`."""
+    parts = name.split("/")
+    fits = len(name) <= LONGEST_NAME and name.isprintable() and not set(name) & set("\\:")
+    return fits and all(part not in ("", ".", "..") for part in parts)
+
+
+def _quoted(name: str) -> str:
+    return f"“{''.join(letter for letter in name if letter.isprintable())[:80]}”"
+
+
+def _parsed(name: str, raw: bytes, texts: bool) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     """(type, shape, whether in column order) that a header declares: of numbers or, with `texts`, of text."""
     found = HEADER.fullmatch(raw.decode("latin-1"))
     if found is None:
-        raise DamagedFileError("no header of an array of numbers")
+        raise DamagedFileError(f"{_quoted(name)} is no array of numbers")
     kind = np.dtype(found["type"])
     if (kind.kind != "U" or kind.itemsize == 0) if texts else kind not in READABLE:
-        raise DamagedFileError(f"an array of {found['type']}")
-    return (
-        kind,
-        tuple(int(side) for side in found["shape"].replace(" ", "").split(",") if side),
-        found["order"] == "True",
-    )
+        raise DamagedFileError(f"{_quoted(name)} is an array of {found['type']}")
+    sides = found["shape"].replace(" ", "").split(",")
+    return kind, tuple(int(side) for side in sides if side), found["order"] == "True"

@@ -27,13 +27,13 @@ from typing import IO, Any, Literal, cast
 import numpy as np
 
 from dashboard.contracts.run import ModelRun
-from dashboard.contracts.streams import Attention
-from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, RunShapeError, disk_error
+from dashboard.contracts.run_check import check_run
+from dashboard.errors import BadRequestError, DashboardError, NewerRunError, RunNotFoundError, disk_error
 from dashboard.exports.npz import NpzFile
 from dashboard.exports.provenance import PROGRAM, of_run
 from dashboard.store.array_file import in_order, write_arrays
 from dashboard.store.files import whole_file
-from dashboard.store.mapped import DamagedFileError, map_arrays, parse_header
+from dashboard.store.mapped import ANY_HEADER, DamagedFileError, HeaderLimits, map_arrays, parse_header
 from dashboard.store.upgrades import upgraded
 
 RunFormat = Literal["npz", "safetensors"]
@@ -168,6 +168,15 @@ def _write_safetensors(run: ModelRun, arrays: Mapping[str, np.ndarray], file: IO
     write_arrays(file, arrays, metadata, known)
 
 
+def read_run(path: Path, limits: HeaderLimits = ANY_HEADER) -> ModelRun:
+    """Read a run file as `open_run` does, without checking that the run is whole.
+
+    Raises:
+        NewerRunError: a newer version of this program made it. One of `UNREADABLE`, or MemoryError, if it is no run.
+    """
+    return ModelRun(*upgraded(*(_read_npz(path) if _is_zip(path) else _read_safetensors(path, limits))))
+
+
 # raised when reading a file that is not a run: deeply nested, encrypted, cut short …
 NO_RUN: tuple[type[Exception], ...] = (
     *(DashboardError, DamagedFileError, zipfile.BadZipFile, zlib.error, struct.error, EOFError),
@@ -184,12 +193,13 @@ def open_run(path: str | Path) -> ModelRun:
 
     Raises:
         RunNotFoundError: there is no such file. NewerRunError: a newer version of this program made it.
-        BadRequestError: it is not a run. DashboardError: it does not fit in memory.
+        BadRequestError: it is not a run, or not a whole one (`contracts.run_check`). DashboardError: it does not fit in
+            memory.
     """
     path = Path(path).expanduser()
     try:
-        run = ModelRun(*upgraded(*(_read_npz(path) if _is_zip(path) else _read_safetensors(path))))
-        _check_whole(run)
+        run = read_run(path)
+        check_run(run)
         return run
     except NewerRunError as error:
         raise NewerRunError(
@@ -206,43 +216,6 @@ def open_run(path: str | Path) -> ModelRun:
             f"{path} takes more memory than is free. Close other programs, or export the run as .safetensors, which is "
             "read only where it is used."
         ) from error
-
-
-def _check_whole(run: ModelRun) -> None:
-    """Raise `RunShapeError` unless every layer has hidden states, and queries, keys and classes, if any, match the
-    header."""
-    whole = all(
-        {states.shape[:-1] for states in stream.hidden_states} == {(len(stream),)} for stream in run.streams.values()
-    )
-    whole = whole and all(_fits(attention) for attention in run.attentions.values())
-    if run.class_head is not None and run.main.has("class_logits"):
-        whole = whole and run.class_logits.shape == run.class_head.shape(len(run))
-    if not whole:
-        raise RunShapeError("The run's arrays are not those of its header. Export the run again.")
-
-
-def _fits(attention: Attention) -> bool:
-    """Whether all layers or none have queries and keys, with what their recipes name, in the header's shapes; or, where
-    the weights themselves are stored, whether all or none are there.
-    """
-    stored = [attention.recipe(layer).stored for layer in range(attention.layers)]
-    if any(stored):
-        found = {name is not None and attention.has(name) for name in stored}
-        return found == {False} or (found == {True} and all(attention.made_of(i, 0) for i in range(len(stored))))
-    there = {attention.has(f"{name}/{layer}") for name in ("query", "key") for layer in range(attention.layers)}
-    if there == {False}:
-        return True
-    fits = there == {True}
-    for layer in range(attention.layers if fits else 0):
-        (query, key), recipe = attention.query_and_key(layer), attention.recipe(layer)
-        fits = (
-            fits
-            and query.shape[0] == attention.heads
-            and query.shape[2:] == key.shape[2:]
-            and attention.heads % key.shape[0] == 0
-        )
-        fits = fits and all(attention.has(name) for name in (recipe.bias, recipe.sinks) if name)
-    return fits
 
 
 def peek(path: Path) -> tuple[str, bool] | None:
@@ -277,6 +250,6 @@ def _read_npz(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         return header, {name: stored.numbers(name) for name in stored.names if name not in BESIDE}
 
 
-def _read_safetensors(path: Path) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
-    arrays = map_arrays(path)
-    return parse_header(arrays.metadata["header"].encode()), arrays
+def _read_safetensors(path: Path, limits: HeaderLimits = ANY_HEADER) -> tuple[dict[str, Any], Mapping[str, np.ndarray]]:
+    arrays = map_arrays(path, limits)
+    return parse_header(arrays.metadata["header"].encode(), limits), arrays

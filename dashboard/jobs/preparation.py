@@ -13,6 +13,7 @@ from dashboard.catalog.catalog import title_of
 from dashboard.catalog.fetch import resolve_folder
 from dashboard.catalog.fingerprint import fingerprint_memories, folder_fingerprint, is_kept
 from dashboard.catalog.tokenizers import tokenizer_folder
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import StorageError
 from dashboard.jobs.work import JobContext, Registry
 from dashboard.settings import Settings
@@ -26,14 +27,12 @@ def registry(settings: Settings) -> Registry:
 def prepare(payload: Mapping[str, Any], job_context: JobContext, settings: Settings) -> str:
     """Make a model of the catalog ready; return its fingerprint."""
     job_context.announce(state="loading")  # a conversion imports torch, without a sign of life meanwhile
-    folder = resolve_folder(
-        str(payload["model"]), settings, payload.get("revision"), job_context.progress, folders=False, loads=False
-    )
+    asked = ModelRequest(str(payload["model"]), payload.get("revision"), payload.get("tokenizer"))
+    folder = resolve_folder(asked.name, settings, asked.revision, job_context.progress, folders=False, loads=False)
     memories = fingerprint_memories(settings)
-    found = base_of(folder, title_of(str(payload["model"])), settings)
+    found = base_of(folder, title_of(asked.name), settings)
     base = None if found is None else found.folder
-    named = payload.get("tokenizer")
-    tokenizer = None if named is None else tokenizer_folder(str(named), settings)
+    tokenizer = None if asked.tokenizer is None else tokenizer_folder(asked.tokenizer, settings)
     fingerprint = folder_fingerprint(folder, memories, job_context.progress, base, tokenizer)
     if not is_kept(folder, memories, base, tokenizer):
         raise StorageError(

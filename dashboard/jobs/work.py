@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import OnProgress, Progress
 from dashboard.contracts.precision import AUTO, BYTES, CPU, FULL
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.errors import DashboardError, NoRoomError, NotReadyError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -87,21 +87,18 @@ def registry(settings: Settings) -> Registry:
     )
 
 
-_Wanted = tuple[str, str | None, str]  # a model's name, revision and numbers
-
-
 class ResidentModels:
     """The models that a worker keeps in memory; the least recently used is dropped first."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._loaded: OrderedDict[_Wanted, LoadedModel] = OrderedDict()
-        self._held: list[_Wanted] = []  # in use by jobs that gave way: they stay
-        self._own: dict[_Wanted, str] = {}  # the numbers that "auto" led to
+        self._loaded: OrderedDict[ModelRequest, LoadedModel] = OrderedDict()
+        self._held: list[ModelRequest] = []  # in use by jobs that gave way: they stay
+        self._own: dict[ModelRequest, ModelRequest] = {}  # with the dtype that "auto" led to
 
     @property
     def names(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for name, _revision, _dtype in self._loaded))
+        return tuple(dict.fromkeys(asked.name for asked in self._loaded))
 
     @property
     def weights_megabytes(self) -> float:
@@ -117,7 +114,7 @@ class ResidentModels:
         """Load the default model before anyone asks for it, and run it once: a first run takes three times as long."""
         name = self._settings.default_model
         try:
-            loaded = self._load((name, None, self._settings.asked_dtype or FULL), announce)
+            loaded = self._load(ModelRequest(name, dtype=self._settings.asked_dtype), announce)
         except NotReadyError:
             log.info("model %s is made ready with its first run", name)
             announce(message="")
@@ -131,61 +128,40 @@ class ResidentModels:
         announce(message="")
 
     @contextlib.contextmanager
-    def held(self, name: str, revision: str | None, dtype: str | None = None) -> Iterator[None]:
+    def held(self, asked: ModelRequest) -> Iterator[None]:
         """Keep this model in memory inside the block, whatever others need."""
-        self._held.append((name, revision, dtype or FULL))
+        self._held.append(asked)
         try:
             yield
         finally:
             self._held.pop()
 
-    def get(
-        self,
-        name: str,
-        revision: str | None,
-        fingerprint: str | None,
-        job_context: JobContext,
-        tokenizer: str | None = None,
-        dtype: str | None = None,
-    ) -> LoadedModel:
-        """Return a model, loading it unless it is here with these weights and this tokenizer.
-
-        Args:
-            tokenizer, dtype: as in `RunRequest`.
-        """
-        wanted = (name, revision, dtype or FULL)
-        here = (name, revision, self._own.get(wanted, dtype or FULL))
+    def get(self, asked: ModelRequest, fingerprint: str | None, job_context: JobContext) -> LoadedModel:
+        """Return a model, loading it unless it is here with these weights."""
+        here = self._own.get(asked, asked)
         found = self._loaded.get(here)
-        same = found is not None and found.tokenizer_of == tokenizer
-        if found is not None and same and (not fingerprint or found.fingerprint == fingerprint):
+        if found is not None and (not fingerprint or found.fingerprint == fingerprint):
             self._loaded.move_to_end(here)
             return found
         from dashboard.catalog.catalog import title_of
 
-        job_context.progress(Progress("load", 0, 0, f"Loading {title_of(name)}"))
+        job_context.progress(Progress("load", 0, 0, f"Loading {title_of(asked.name)}"))
         job_context.announce(state="loading")
         try:
-            return self._load(wanted, job_context.announce, job_context.progress, tokenizer)
+            return self._load(asked, job_context.announce, job_context.progress)
         finally:
             job_context.announce(state="busy", message="")
 
-    def _load(
-        self,
-        wanted: _Wanted,
-        announce: Announce,
-        progress: OnProgress | None = None,
-        tokenizer: str | None = None,
-    ) -> LoadedModel:
-        name, revision, dtype = wanted
+    def _load(self, asked: ModelRequest, announce: Announce, progress: OnProgress | None = None) -> LoadedModel:
         from dashboard.catalog.catalog import title_of
 
-        announce(message=f"Loading {title_of(name)}")  # announce before importing torch, which takes seconds
+        announce(message=f"Loading {title_of(asked.name)}")  # announce before importing torch, which takes seconds
         import torch
 
         from dashboard.capture.loader import load_model
 
         torch.set_num_threads(self._settings.worker_threads)
-        self._loaded.pop((name, revision, self._own.get(wanted, dtype)), None)
+        self._loaded.pop(self._own.get(asked, asked), None)
         while len(self._loaded) >= self._settings.resident_models and self._leave():
             pass
         announce(models=self.names)
@@ -193,24 +169,24 @@ class ResidentModels:
         while True:
             try:  # only catalog names: a request must not reach any other folder of this machine
                 loaded = load_model(
-                    name,
+                    asked.name,
                     settings=self._settings,
-                    revision=revision,
+                    revision=asked.revision,
                     progress=progress,
                     folders=False,
                     brings=False,
-                    tokenizer=tokenizer,
-                    dtype=dtype,
+                    tokenizer=asked.tokenizer,
+                    dtype=asked.dtype or FULL,
                 )
                 break
             except NoRoomError as error:
                 if not self._leave():
                     raise CrowdedError if self._held else error from error
                 announce(models=self.names)
-        log.info("model %s ready in %.1f s", name, time.perf_counter() - start)
-        if dtype == AUTO:
-            self._own[wanted] = loaded.dtype
-        here = (name, revision, loaded.dtype)
+        log.info("model %s ready in %.1f s", asked.name, time.perf_counter() - start)
+        here = replace(asked, dtype=loaded.asked_dtype)
+        if asked.dtype == AUTO:
+            self._own[asked] = here
         self._loaded[here] = loaded
         while len(self._loaded) > 1 and self._gigabytes() > self._settings.worker_gigabytes:
             if not self._leave(but=here):
@@ -226,7 +202,7 @@ class ResidentModels:
         here = (loaded for loaded in self._loaded.values() if not loaded.device.startswith("cuda"))
         return sum(needed_gigabytes(loaded.info.parameters, BYTES[loaded.dtype]) for loaded in here)
 
-    def _leave(self, but: _Wanted | None = None) -> bool:
+    def _leave(self, but: ModelRequest | None = None) -> bool:
         """Drop the least recently used model that is not held; return False if there is none."""
         found = next((one for one in self._loaded if one not in self._held and one != but), None)
         if found is None:
@@ -236,7 +212,7 @@ class ResidentModels:
         from dashboard.capture.device import free_unused
 
         free_unused()
-        log.info("model %s leaves the memory", found[0])
+        log.info("model %s leaves the memory", found.name)
         return True
 
 
@@ -246,8 +222,7 @@ def capture(payload: Mapping[str, Any], job_context: JobContext, models: Residen
     A run stored by an earlier version is computed again.
     """
     request = RunRequest.from_json(payload.get("request"))
-    lent, weights = request.tokenizer, payload.get("fingerprint")
-    loaded = models.get(request.model, request.revision, weights, job_context, lent, request.dtype)
+    loaded = models.get(request.model_request, payload.get("fingerprint"), job_context)
     from dashboard.capture.chat import with_rendered
 
     request = with_rendered(loaded, replace(request, dtype=loaded.asked_dtype), models.most_tokens)
@@ -279,11 +254,10 @@ def derive(payload: Mapping[str, Any], job_context: JobContext, models: Resident
     run = job_context.store.open(asked.run)
     if job_context.store.derived(asked, run.stamp) is not None:
         return asked.name
-    kind, request = check(run, asked), run.request  # before a model is loaded
-    lent, weights = request.tokenizer, run.header.get("fingerprint")
-    loaded = models.get(request.model, request.revision, weights, job_context, lent, request.dtype)
+    kind = check(run, asked)  # before a model is loaded
+    loaded = models.get(run.request.model_request, run.header.get("fingerprint"), job_context)
     if kind.gives_way:
-        with models.held(request.model, request.revision, request.dtype):
+        with models.held(run.request.model_request):
             found = compute(loaded, run, asked, _giving_way(job_context))
     else:
         found = compute(loaded, run, asked, job_context.progress)

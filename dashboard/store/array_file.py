@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
 from typing import IO, Any
 
@@ -32,10 +32,31 @@ def write_arrays(
     Args:
         known: type and shape of arrays that are computed when they are read, so that they are computed once.
     """
+    layouts = {name: known.get(name) or _layout(arrays[name]) for name in arrays}
+
+    def pieces(name: str) -> Iterator[memoryview]:
+        raw = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
+        for start in range(0, len(raw), WRITTEN_AT_ONCE):
+            yield raw[start : start + WRITTEN_AT_ONCE].data
+
+    write_pieces(file, layouts, pieces, metadata)
+
+
+def write_pieces(
+    file: IO[bytes],
+    layouts: Mapping[str, Layout],
+    pieces: Callable[[str], Iterable[bytes | memoryview]],
+    metadata: Mapping[str, str],
+) -> None:
+    """Write arrays of which only a piece at a time is in memory, in the order of `in_order`.
+
+    Args:
+        layouts: type and shape of each array. pieces: yields an array's numbers, in row order.
+    """
     entries: dict[str, Any] = {"__metadata__": dict(metadata)}
-    offset, names = 0, sorted(arrays, key=in_order)
+    offset, names = 0, sorted(layouts, key=in_order)
     for name in names:
-        dtype, shape = known.get(name) or _layout(arrays[name])
+        dtype, shape = layouts[name]
         size = math.prod(shape) * dtype.itemsize
         entries[name] = {"dtype": DTYPE_NAMES[dtype], "shape": list(shape), "data_offsets": [offset, offset + size]}
         offset += size
@@ -43,9 +64,8 @@ def write_arrays(
     header += b" " * (-len(header) % 8)
     file.write(len(header).to_bytes(8, "little") + header)
     for name in names:
-        raw = np.ascontiguousarray(arrays[name]).reshape(-1).view(np.uint8)
-        for start in range(0, len(raw), WRITTEN_AT_ONCE):
-            file.write(raw[start : start + WRITTEN_AT_ONCE].data)
+        for piece in pieces(name):
+            file.write(piece)
 
 
 def _layout(values: np.ndarray) -> Layout:

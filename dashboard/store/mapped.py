@@ -12,6 +12,7 @@ import json
 import math
 import mmap
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,7 +66,18 @@ class MappedArrays(Mapping[str, np.ndarray]):
         return len(self._entries)
 
 
-def map_arrays(path: Path) -> MappedArrays:
+@dataclass(frozen=True)
+class HeaderLimits:
+    """The most bytes of one header, and the most values in it."""
+
+    bytes: int = LONGEST_HEADER
+    items: int = MOST_ITEMS
+
+
+ANY_HEADER = HeaderLimits()
+
+
+def map_arrays(path: Path, limits: HeaderLimits = ANY_HEADER) -> MappedArrays:
     """Map the arrays of a safetensors file.
 
     Raises:
@@ -78,18 +90,21 @@ def map_arrays(path: Path) -> MappedArrays:
         except ValueError as error:  # an empty file cannot be mapped
             raise DamagedFileError("the file is empty") from error
     try:
-        return _parse(buffer)
+        return _parse(buffer, limits)
+    except DamagedFileError:
+        buffer.close()
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         buffer.close()
         raise DamagedFileError(f"{type(error).__name__}: {error}") from error
 
 
-def _parse(buffer: mmap.mmap) -> MappedArrays:
+def _parse(buffer: mmap.mmap, limits: HeaderLimits) -> MappedArrays:
     length = int.from_bytes(buffer[:8], "little")
     start = 8 + length
     if len(buffer) < 8 or start > len(buffer):
         raise DamagedFileError(f"a header of {length} bytes in a file of {len(buffer)}")
-    entries = parse_header(buffer[8 : min(start, 8 + LONGEST_HEADER + 1)])
+    entries = parse_header(buffer[8 : min(start, 8 + limits.bytes + 1)], limits)
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(words, str) for words in metadata.values()):
         raise DamagedFileError("the metadata are no texts")
@@ -106,14 +121,14 @@ def _parse(buffer: mmap.mmap) -> MappedArrays:
     return MappedArrays(buffer, entries, start, metadata)
 
 
-def parse_header(raw: bytes) -> dict[str, Any]:
+def parse_header(raw: bytes, limits: HeaderLimits = ANY_HEADER) -> dict[str, Any]:
     """Parse the JSON object of a header.
 
     Raises:
         DamagedFileError: it is too long, or names something twice. ValueError and others of `json`: it is not JSON.
     """
-    if len(raw) > LONGEST_HEADER or sum(map(raw.count, (b",", b"[", b"{"))) > MOST_ITEMS:
-        raise DamagedFileError(f"a header of more than {LONGEST_HEADER} bytes or {MOST_ITEMS} values")
+    if len(raw) > limits.bytes or sum(map(raw.count, (b",", b"[", b"{"))) > limits.items:
+        raise DamagedFileError(f"its header has more than {limits.bytes:,} bytes or {limits.items:,} values")
     found = json.loads(raw.decode(), object_pairs_hook=_once)
     if not isinstance(found, dict):
         raise DamagedFileError("the header is no object")

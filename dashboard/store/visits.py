@@ -1,6 +1,6 @@
 """Which runs each visitor has opened: one small JSON file per visitor, shown to that visitor alone.
 
-    VISITOR.json    {"runs": {KEY: {"opened": seconds since 1970, "name": text, "pinned": true}}}
+    VISITOR.json    {"runs": {KEY: {"opened": seconds since 1970, "name": text, "pinned": true, "uploaded": false}}}
     shell.json      the same of the runs that the shell was told to list (`analyse --recent`): every visitor sees them
 
 A visitor is a random name in a browser's cookie, signed by this server, so that nobody can make a list under a name of
@@ -19,7 +19,7 @@ import math
 import re
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -54,11 +54,13 @@ def new_visitor() -> str:
 
 @dataclass(frozen=True)
 class Visit:
-    """One run in a visitor's list: last opened (seconds since 1970), the visitor's name for it, whether pinned."""
+    """One run in a visitor's list: last opened (seconds since 1970), the visitor's name for it, whether pinned, and
+    whether it came from a file of theirs."""
 
     opened: float
     name: str = ""
     pinned: bool = False
+    uploaded: bool = False
 
     @classmethod
     def of(cls, raw: object) -> Visit | None:
@@ -68,7 +70,8 @@ class Visit:
         opened, name, pinned = raw.get("opened"), raw.get("name", ""), raw.get("pinned", False)
         if isinstance(opened, bool) or not isinstance(opened, (int, float)) or not math.isfinite(opened):
             return None
-        return cls(float(opened), clean_name(name) if isinstance(name, str) else "", pinned is True)
+        called = clean_name(name) if isinstance(name, str) else ""
+        return cls(float(opened), called, pinned is True, raw.get("uploaded") is True)
 
 
 def clean_name(raw: str) -> str:
@@ -125,15 +128,21 @@ class VisitorLists:
     def opened(self, visitor: str, key: str) -> Visit:
         """Record that a visitor has opened a run; return its line in their list."""
 
-        def note(runs: dict[str, Visit]) -> Visit:
-            visit = replace(runs.get(key, Visit(0.0)), opened=time.time())
-            runs[key] = visit
-            oldest = sorted(runs, key=lambda name: (runs[name].pinned, runs[name].opened))
-            for name in oldest[: max(0, len(runs) - MOST_RUNS)]:
-                del runs[name]
-            return visit
+        return self._change(visitor, lambda runs: _note(runs, key))
 
-        return self._change(visitor, note)
+    def uploaded(self, visitor: str, key: str, check: Callable[[Sequence[str]], None]) -> None:
+        """Record that a visitor opens a run from a file.
+
+        Args:
+            check: called with the visitor's other runs from files, while nobody else can add one; may raise.
+        """
+
+        def note(runs: dict[str, Visit]) -> None:
+            check([other for other, visit in runs.items() if visit.uploaded and other != key])
+            _note(runs, key)
+            runs[key] = replace(runs[key], uploaded=True)
+
+        self._change(visitor, note)
 
     def listed(self, key: str) -> None:
         """List a run of the shell for every visitor."""
@@ -236,6 +245,16 @@ class VisitorLists:
             len(runs) > 1,
             max((v.opened for v in runs.values()), default=0.0),
         )
+
+
+def _note(runs: dict[str, Visit], key: str) -> Visit:
+    """Note that a run is opened now; of too many runs, the one opened longest ago leaves the list."""
+    visit = replace(runs.get(key, Visit(0.0)), opened=time.time())
+    runs[key] = visit
+    oldest = sorted(runs, key=lambda name: (runs[name].pinned, runs[name].opened))
+    for name in oldest[: max(0, len(runs) - MOST_RUNS)]:
+        del runs[name]
+    return visit
 
 
 def _mine(runs: Mapping[str, Visit], key: str) -> Visit:

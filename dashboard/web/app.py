@@ -130,7 +130,7 @@ def _add_routes(
     app.server.register_blueprint(make_exports(services, views), url_prefix=f"{prefix}/export")
     if services.visitors is not None:
         app.server.register_blueprint(make_recent(services.store, services.visitors))
-        app.server.register_blueprint(make_uploads(services))
+        app.server.register_blueprint(make_uploads(services, services.visitors))
 
 
 def _secure(app: dash.Dash, services: Services, ancestors: Sequence[str]) -> None:

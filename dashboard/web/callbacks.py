@@ -32,7 +32,7 @@ from dashboard.views.cards import opening_tabs
 from dashboard.views.declaration import View
 from dashboard.views.run_info import apart, describe_run, location_in, opened_example, start_of
 from dashboard.views.state import options_in, settings_of
-from dashboard.web.model_picker import is_message, known_model, needed_tokenizer
+from dashboard.web.model_picker import is_message, known_model, needed_tokenizer, second_text
 from dashboard.web.services import Services, guarded
 
 MOST_WANTED = 24  # derived results that one page may request at a time
@@ -74,30 +74,19 @@ def _submit(app: Dash, services: Services) -> None:
     def submit(clicks: int, model: str, text: str, text_pair: str | None, tokenizer: object, chat: object) -> JobSpec:
         lent, dtype = needed_tokenizer(services.catalog, model, tokenizer), services.settings.asked_dtype
         talks = is_message(services.catalog, model, lent, chat)
-        second = None if talks else second_of(services, model, text_pair)
+        second = second_text(services.catalog, model, text_pair, talks)
         request = RunRequest(model, text, text_pair=second, tokenizer=lent, dtype=dtype, chat=talks)
         check_tokens(services, request)
         return capture_job(services, request)
-
-
-def second_of(services: Services, model: str, raw: str | None) -> str | None:
-    """The second text of a form; None if it is blank, or if the model takes one text, so that the page hides its box.
-
-    What is no text stays as it is: `RunRequest` refuses it.
-    """
-    if raw is None or (isinstance(raw, str) and not raw.strip()):
-        return None
-    known = isinstance(model, str) and bool(model)
-    return raw if not known or services.catalog.get(model).pairs else None
 
 
 def capture_job(services: Services, request: RunRequest) -> JobSpec:
     """The job of a run, after what its model needs. Until that is done the job has a provisional name, because the
     final name holds a hash of the model's files, which may be gigabytes.
     """
-    model = services.catalog.readiness(request.model, request.revision, request.tokenizer)
+    model = services.catalog.readiness(request.model_request)
     payload = {"request": request.to_json(), "fingerprint": model.fingerprint}
-    needs = preparation(request.model, request.revision, request.tokenizer) if model.preparable else None
+    needs = preparation(request.model_request) if model.preparable else None
     return JobSpec("capture", request.key(model.fingerprint), payload, needs)
 
 
@@ -168,11 +157,10 @@ def derived_job(services: Services, request: DerivedRequest) -> JobSpec | None:
 def _needed_by(run: ModelRun, services: Services) -> JobSpec | None:
     """The preparation of a run's model, if it needs one."""
     try:
-        ready = services.catalog.readiness(run.request.model, run.request.revision, run.request.tokenizer)
+        ready = services.catalog.readiness(run.request.model_request)
     except DashboardError:  # a notebook's own model, or a deleted one; the job itself will say what is wrong
         return None
-    asked = run.request
-    return preparation(asked.model, asked.revision, asked.tokenizer) if ready.preparable else None
+    return preparation(run.request.model_request) if ready.preparable else None
 
 
 def _run_info(app: Dash, services: Services, views: Sequence[View]) -> None:

@@ -58,6 +58,21 @@ def is_message(catalog: Catalog, model: object, tokenizer: str | None, switched:
         return False
 
 
+def second_text(catalog: Catalog, model: object, typed: str | None, message: bool) -> str | None:
+    """The second text of the form; None if it is blank, or if the page hides its box: beside a chat message, and for a
+    model that takes one text.
+
+    What is no text stays as it is: `RunRequest` refuses it.
+
+    Raises:
+        ModelNotFoundError: there is no such model.
+    """
+    if typed is None or message or (isinstance(typed, str) and not typed.strip()):
+        return None
+    known = isinstance(model, str) and bool(model)
+    return typed if not known or catalog.get(str(model)).pairs else None
+
+
 def lenders(cards: Iterable[ModelCard]) -> list[dict[str, str]]:
     """The models whose tokenizer is here, to be given to one that has none."""
     return [

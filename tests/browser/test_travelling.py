@@ -31,6 +31,10 @@ def test_a_run_file_opens_and_says_where_it_is_from(person: Person, causal: Mode
     expect(person.at("strip-title")).to_have_text("Tokens from the file from-a-notebook.safetensors")
     expect(person.at("notice")).to_contain_text("shown as it was saved, not computed here")
     expect(person.at("recent-dialog")).to_be_hidden()
+    person.at("recent").click()
+    row = person.page.locator("#recent-rows .ag-row", has_text="from a file")
+    expect(row).to_have_count(1)
+    person.page.keyboard.press("Escape")
     person.open_tab("prediction", "lens")  # its model is here, and computes what the file lacks
     expect(person.page.locator("#lens-graph .js-plotly-plot")).to_be_visible()
 
@@ -42,6 +46,29 @@ def test_a_file_that_is_no_run_says_so_and_nothing_changes(person: Person, causa
     choose(person, tmp_path / "holiday.npz")
     expect(person.at("run-file-said")).to_contain_text("holiday.npz is not a run of this program")
     expect(person.at("run-file")).to_have_text("Open a run file …")
+    assert person.selection()["run"] == causal.key
+
+
+FULL = (
+    "Your run files take 2,412.3 MB on this server, and this one would take 120.5 MB more; it keeps 2,500.0 MB of one "
+    "person. Delete some of them in Recent, then open this one again."
+)
+
+
+def test_a_full_share_is_said_beside_the_button_on_a_narrow_page_too(
+    person: Person, causal: ModelRun, tmp_path: Path
+) -> None:
+    person.open_run(causal)
+    person.page.route("**/runs?*", lambda route: route.fulfill(status=507, body=FULL, content_type="text/plain"))
+    person.page.set_viewport_size({"width": 390, "height": 800})
+    person.expects_log("507")
+    choose(person, save_run(causal, tmp_path / "more.npz"))
+    expect(person.at("run-file-said")).to_have_text(FULL)
+    said, panel = (person.at(name).bounding_box() for name in ("run-file-said", "recent-dialog"))
+    assert said is not None
+    assert panel is not None
+    assert said["x"] + said["width"] <= panel["x"] + panel["width"]
+    person.page.unroute("**/runs?*")
     assert person.selection()["run"] == causal.key
 
 

@@ -21,6 +21,7 @@ from torch import nn
 from dashboard.capture.capture import capture_run
 from dashboard.capture.loader import load_model, wrap_model
 from dashboard.catalog.catalog import Catalog
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import DashboardError, ModelError, ModelTooLargeError, UnsupportedModelError
 from dashboard.settings import Settings
 from tests.support.tiny_models import adapter_of, randomised, spec, tokenizer, words
@@ -207,19 +208,19 @@ def test_the_run_of_an_adapter_names_its_base_and_its_fingerprint_covers_both(
     catalog = Catalog(settings)
     loaded = load_model("folder:models/tuned", settings)
     assert capture_run(loaded, TEXT).header["source"] == f"adapter of {NAME}"
-    first = catalog.fingerprint("folder:models/tuned")
-    assert first == loaded.fingerprint == catalog.readiness("folder:models/tuned").fingerprint
-    assert first != catalog.fingerprint(f"folder:models/{NAME}")
+    first = catalog.fingerprint(ModelRequest("folder:models/tuned"))
+    assert first == loaded.fingerprint == catalog.readiness(ModelRequest("folder:models/tuned")).fingerprint
+    assert first != catalog.fingerprint(ModelRequest(f"folder:models/{NAME}"))
     assert catalog.count_tokens("folder:models/tuned", TEXT) == 9
     randomised_again = load_file(base / "model.safetensors")
     save_file(
         {name: value + 1 for name, value in randomised_again.items()}, base / "model.safetensors", {"format": "pt"}
     )
-    second = catalog.fingerprint("folder:models/tuned")
+    second = catalog.fingerprint(ModelRequest("folder:models/tuned"))
     assert second != first
     weights = tmp_path / "models" / "tuned" / "adapter_model.safetensors"
     save_file({name: value + 1 for name, value in load_file(weights).items()}, weights)
-    assert catalog.fingerprint("folder:models/tuned") not in (first, second)
+    assert catalog.fingerprint(ModelRequest("folder:models/tuned")) not in (first, second)
 
 
 @pytest.mark.parametrize("where", ["folder", "nested", "cache", "bundled path"])

@@ -10,6 +10,7 @@ from dashboard.capture.tokens import tokenize
 from dashboard.catalog.bundled import BUNDLED, WHEELS
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.model_card import ModelCard
+from dashboard.contracts.request import ModelRequest
 from dashboard.settings import Settings
 from tests.support.bundled_models import bundled_model
 
@@ -33,7 +34,7 @@ def test_the_catalog_says_what_the_model_is(spec: ModelCard) -> None:
     info = loaded.info
     said = (spec.name, spec.title, spec.kind, spec.layers, spec.heads, spec.parameters, spec.limit)
     assert (info.name, info.title, info.kind, info.layers, info.heads, info.parameters, info.limit) == said
-    assert loaded.fingerprint == Catalog(Settings.from_env()).fingerprint(spec.name)
+    assert loaded.fingerprint == Catalog(Settings.from_env()).fingerprint(ModelRequest(spec.name))
     assert loaded.source == f"package {WHEELS[spec.name].package} {WHEELS[spec.name].version}"
     assert not loaded.model.training
     assert {parameter.dtype for parameter in loaded.model.parameters()} == {torch.float32}

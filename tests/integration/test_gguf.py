@@ -27,6 +27,7 @@ from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.gguf_files import ARCHITECTURES
 from dashboard.catalog.gguf_keys import SPLITTING
 from dashboard.contracts.job import Progress
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import BadRequestError, ModelError, NoRoomError, UnsupportedModelError
 from dashboard.settings import Settings
 from dashboard.store.budget import Budget
@@ -177,7 +178,7 @@ def test_a_gguf_file_gives_the_logits_of_the_model_that_was_written(
     assert steps[1].total == len(model.state_dict()) - (family == "qwen2")
     after = Catalog(settings).admit(name)
     assert after.folder is not None
-    assert Catalog(settings).fingerprint(name) == loaded.fingerprint
+    assert Catalog(settings).fingerprint(ModelRequest(name)) == loaded.fingerprint
     assert Catalog(settings, patience=60).count_tokens(name, TEXT) == ids.shape[1]
     assert [step.phase for step in _steps_of_a_second_load(name, settings)] == ["load"]
     run = capture_run(loaded, TEXT)

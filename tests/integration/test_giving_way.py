@@ -22,6 +22,7 @@ from dashboard.compute import kind_named
 from dashboard.compute.declaration import Computed
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import Progress, Rank
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import NoRoomError
 from dashboard.jobs.work import CrowdedError, JobContext, ResidentModels, derive
 from dashboard.settings import Settings
@@ -120,7 +121,7 @@ class Loader:
         if len(self.models.names) >= self.room:
             raise NoRoomError("No room.")
         info = SimpleNamespace(parameters=10**9)
-        return SimpleNamespace(fingerprint=name, tokenizer_of=None, info=info, dtype="float32", device="cpu")
+        return SimpleNamespace(fingerprint=name, info=info, dtype="float32", asked_dtype=None, device="cpu")
 
 
 @pytest.fixture
@@ -136,14 +137,14 @@ def resident(monkeypatch: pytest.MonkeyPatch, room: int, **settings: Any) -> Res
 
 def test_a_model_in_use_stays_and_others_leave(monkeypatch: pytest.MonkeyPatch, job_context: JobContext) -> None:
     models = resident(monkeypatch, 2)
-    first = models.get("a", None, None, job_context)
-    with models.held("a", None):
+    first = models.get(ModelRequest("a"), None, job_context)
+    with models.held(ModelRequest("a")):
         for name in ("b", "c"):
-            models.get(name, None, None, job_context)
+            models.get(ModelRequest(name), None, job_context)
         assert models.names == ("a", "c")
-        assert models.get("a", None, None, job_context) is first
-    models.get("d", None, None, job_context)
-    models.get("e", None, None, job_context)
+        assert models.get(ModelRequest("a"), None, job_context) is first
+    models.get(ModelRequest("d"), None, job_context)
+    models.get(ModelRequest("e"), None, job_context)
     assert models.names == ("d", "e")
 
 
@@ -152,11 +153,11 @@ def test_where_only_models_in_use_could_leave_they_must_end_first(
     monkeypatch: pytest.MonkeyPatch, job_context: JobContext, settings: dict[str, Any]
 ) -> None:
     models = resident(monkeypatch, 2 if settings else 1, **settings)
-    models.get("a", None, None, job_context)
-    with models.held("a", None), pytest.raises(CrowdedError):
-        models.get("b", None, None, job_context)
+    models.get(ModelRequest("a"), None, job_context)
+    with models.held(ModelRequest("a")), pytest.raises(CrowdedError):
+        models.get(ModelRequest("b"), None, job_context)
     assert models.names == ("a",)
-    models.get("b", None, None, job_context)
+    models.get(ModelRequest("b"), None, job_context)
     assert models.names == ("b",)
 
 
@@ -164,12 +165,22 @@ def test_a_few_models_more_than_the_setting_are_kept_rather_than_beginning_again
     monkeypatch: pytest.MonkeyPatch, job_context: JobContext
 ) -> None:
     models = resident(monkeypatch, 9, resident_models=1)
-    models.get("a", None, None, job_context)
-    with models.held("a", None):
-        models.get("b", None, None, job_context)
+    models.get(ModelRequest("a"), None, job_context)
+    with models.held(ModelRequest("a")):
+        models.get(ModelRequest("b"), None, job_context)
         assert models.names == ("a", "b")
-    models.get("c", None, None, job_context)
+    models.get(ModelRequest("c"), None, job_context)
     assert models.names == ("c",)
+
+
+def test_a_model_in_use_stays_while_another_reads_with_another_tokenizer(
+    monkeypatch: pytest.MonkeyPatch, job_context: JobContext
+) -> None:
+    models, asked = resident(monkeypatch, 9, resident_models=1), ModelRequest("a", tokenizer="x")
+    first = models.get(asked, None, job_context)
+    with models.held(asked):
+        assert models.get(ModelRequest("a", tokenizer="y"), None, job_context) is not first
+        assert models.get(asked, None, job_context) is first
 
 
 class Tiny:

@@ -12,7 +12,7 @@ import transformers as hf
 
 from dashboard.capture.capture import capture_run
 from dashboard.capture.head_probe import frame_of, length_of
-from dashboard.capture.loader import LoadedModel
+from dashboard.capture.loader import LoadedModel, wrap_model
 from dashboard.catalog.catalog import Catalog
 from dashboard.compute.deriving import compute, derive
 from dashboard.compute.head_probe import KIND, SEEDS, HeadProbe
@@ -22,7 +22,7 @@ from dashboard.errors import BadRequestError, JobCancelledError, UnsupportedMode
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
 from tests.support.bundled_models import bundled_model
-from tests.support.tiny_models import OWN, eager_twin, tiny, words
+from tests.support.tiny_models import OWN, eager_twin, tiny, tokenizer, words
 
 pytestmark = pytest.mark.integration
 FAMILIES = ("llama", "gpt2", "gemma2", "gpt_oss", "bert", "modernbert", *OWN)
@@ -156,6 +156,23 @@ def test_runs_of_a_model_share_it_and_it_outlives_them(tmp_path: Path) -> None:
     assert store.all_derived(store.open(other.key)) == []
     with pytest.raises(BadRequestError, match="another run or model"):
         compute(tiny("gpt2"), other, type(asked)(other.key, asked.kind, model=asked.model))
+
+
+def test_models_that_differ_in_their_tokenizer_alone_do_not_share_it(tmp_path: Path) -> None:
+    """The tokenizer decides which tokens are ordinary, and what stands around them."""
+    store, model = RunStore(tmp_path / "runs", 10**9), tiny("bert").model
+    framed, bare = (wrap_model(model, tokenizer(around), "mine") for around in (True, False))
+    one, other = (capture_run(loaded, words(5)) for loaded in (framed, bare))
+    for run in (one, other):
+        store.save(run.key, run.header, run.arrays)
+    found = compute(framed, one, KIND.request(one))
+    store.save_derived(found, one.stamp)
+    assert one.model_key != other.model_key
+    assert store.derived(KIND.request(one), one.stamp) is not None
+    assert store.derived(KIND.request(other), other.stamp) is None
+    firsts = (compute(bare, other, KIND.request(other)).arrays["ids"][:, 0], found.arrays["ids"][:, 0])
+    cls = tokenizer(True).cls_token_id
+    assert [bool((ids == cls).all()) for ids in firsts] == [False, True], "and it would be another result"
 
 
 def test_a_model_without_room_is_refused_with_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

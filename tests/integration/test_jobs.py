@@ -27,7 +27,7 @@ from dash import Input, Output, dcc, html
 from dashboard.catalog.catalog import Catalog
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.job import JobSpec, Rank, preparation
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.errors import DashboardError, EmptyTextError
 from dashboard.jobs.board import Board
 from dashboard.jobs.diskcache_backend import DiskcacheBackend
@@ -107,7 +107,7 @@ class Server:
 
     def ask_run(self, model: str, text: str) -> str:
         """What a click on Run does; returns the handle."""
-        request, fingerprint = RunRequest(model, text), Catalog(self.settings).fingerprint(model)
+        request, fingerprint = RunRequest(model, text), Catalog(self.settings).fingerprint(ModelRequest(model))
         return self.ask("capture", request.key(fingerprint), request=request.to_json(), fingerprint=fingerprint)
 
     def poll(self, handle: str) -> Any:
@@ -360,7 +360,7 @@ def test_a_worker_that_cannot_be_ended_is_given_up(make_server: Callable[..., Se
 
 def awaited(server: Server, job: int) -> str:
     """A run whose model must be made ready first; gives the subscription."""
-    return server.queue.submit(JobSpec("slow", key(job), {}, preparation("someone/big", None)))
+    return server.queue.submit(JobSpec("slow", key(job), {}, preparation(ModelRequest("someone/big"))))
 
 
 def test_preparations_that_die_before_they_begin_are_told(make_server: Callable[..., Server]) -> None:
@@ -690,7 +690,7 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealKeeper]:
 def test_a_real_model_is_loaded_once_and_its_runs_are_kept(real: RealKeeper) -> None:
     server = real.holding("rxnmapper")
     assert server.queue.health().to_json()["models"] == ["rxnmapper"]
-    fingerprint = Catalog(server.settings).fingerprint("rxnmapper")
+    fingerprint = Catalog(server.settings).fingerprint(ModelRequest("rxnmapper"))
     runs = []
     for text in ("CC(=O)O.OCC>>CC(=O)OCC", "CCO>>CC=O"):
         request = RunRequest("rxnmapper", text)
@@ -722,7 +722,9 @@ def assert_still_there(server: Server, model: str, pid: int, cancelled: float, t
     """The worker that was told to stop is free in under two seconds, and still holds its model: it computes this new
     text."""
     server.until(lambda: server.queue.health().to_json()["worker"] == "ready", 2 - (time.monotonic() - cancelled))
-    assert not server.manager.store.has(RunRequest(model, text).key(Catalog(server.settings).fingerprint(model)))
+    assert not server.manager.store.has(
+        RunRequest(model, text).key(Catalog(server.settings).fingerprint(ModelRequest(model)))
+    )
     outcome = server.outcome(server.ask_run(model, text), within=10)
     assert outcome["run"]
     assert server.worker_pid() == pid
@@ -761,7 +763,9 @@ def test_a_worker_killed_in_a_long_run_is_told_at_once_and_replaced(real: RealKe
     outcome = server.outcome(handle, within=3)
     assert outcome["error"].startswith("The worker stopped while computing layer ")
     assert (outcome["retry"], outcome["cancelled"]) == (True, False)
-    assert outcome["key"] == RunRequest("smollm2-135m", LONG).key(Catalog(server.settings).fingerprint("smollm2-135m"))
+    assert outcome["key"] == RunRequest("smollm2-135m", LONG).key(
+        Catalog(server.settings).fingerprint(ModelRequest("smollm2-135m"))
+    )
     assert server.outcome(server.ask_run("smollm2-135m", "The next one."), PATIENCE)["run"]
     assert server.worker_pid() != pid
 

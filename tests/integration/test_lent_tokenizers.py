@@ -14,7 +14,7 @@ from dashboard.capture.loader import load_model
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.fingerprint import tokenizer_files
 from dashboard.cli import main
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.errors import BadRequestError, DashboardError, ModelNotFoundError, UnsupportedModelError
 from dashboard.jobs.preparation import prepare
 from dashboard.jobs.work import JobContext, ResidentModels, capture
@@ -54,9 +54,12 @@ def test_a_model_without_a_tokenizer_reads_with_anothers(settings: Settings, tmp
 def test_fingerprint_and_key_say_which(settings: Settings, tmp_path: Path) -> None:
     catalog = Catalog(settings, patience=60)
     loaded = load_model(MUTE, settings, tokenizer=SPEAKING)
-    assert loaded.fingerprint == catalog.fingerprint(MUTE, tokenizer=SPEAKING)
-    assert loaded.fingerprint == catalog.readiness(MUTE, tokenizer=SPEAKING).fingerprint
-    assert loaded.fingerprint not in (catalog.fingerprint(MUTE), catalog.fingerprint(SPEAKING))
+    assert loaded.fingerprint == catalog.fingerprint(ModelRequest(MUTE, tokenizer=SPEAKING))
+    assert loaded.fingerprint == catalog.readiness(ModelRequest(MUTE, tokenizer=SPEAKING)).fingerprint
+    assert loaded.fingerprint not in (
+        catalog.fingerprint(ModelRequest(MUTE)),
+        catalog.fingerprint(ModelRequest(SPEAKING)),
+    )
     files = tokenizer_files(tmp_path / "models" / "speaking")
     assert {path.name for path in files} >= {"config.json", "tokenizer.json", "tokenizer_config.json"}
     assert "model.safetensors" not in {path.name for path in files}
@@ -65,7 +68,7 @@ def test_fingerprint_and_key_say_which(settings: Settings, tmp_path: Path) -> No
     assert catalog.count_tokens(MUTE, TEXT) is None
     path = tmp_path / "models" / "speaking" / "tokenizer_config.json"
     path.write_text(path.read_text() + " ")
-    assert loaded.fingerprint != catalog.fingerprint(MUTE, tokenizer=SPEAKING)
+    assert loaded.fingerprint != catalog.fingerprint(ModelRequest(MUTE, tokenizer=SPEAKING))
 
 
 def test_the_key_of_a_request_without_the_field_stays() -> None:

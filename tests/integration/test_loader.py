@@ -14,7 +14,7 @@ import huggingface_hub
 import pytest
 import torch
 from huggingface_hub import errors
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import (
     BertConfig,
     BertForMaskedLM,
@@ -238,9 +238,31 @@ def test_a_model_in_memory_is_wrapped() -> None:
     assert (loaded.info.kind, loaded.info.title, loaded.model.training) == ("causal", "My model", False)
     again = wrap_model(model, tokenizer(), "mine").fingerprint
     assert again == loaded.fingerprint
+    called = tokenizer()
+    called("w2 w3", truncation=True, max_length=1)
+    called.backend_tokenizer.enable_padding(length=8)
+    assert wrap_model(model, called, "mine").fingerprint == again, "what a call asked for is no part of it"
     with torch.no_grad():
         model.transformer.wte.weight[0, 0] += 1
     assert wrap_model(model, tokenizer(), "mine").fingerprint != again
+
+
+@pytest.mark.parametrize("change", ["words", "around", "special", "inputs"])
+def test_a_model_in_memory_with_another_tokenizer_is_another_model(change: str) -> None:
+    model, other = GPT2LMHeadModel(GPT2Config(**TINY_GPT2)), tokenizer()
+    other.pad_token = "w1"
+    plain = tokenizer()
+    plain.pad_token = "w1"
+    first = wrap_model(model, plain, "mine").fingerprint
+    if change == "words":
+        other.add_tokens(["w11.5"])
+    elif change == "around":
+        other.backend_tokenizer.post_processor = processors.TemplateProcessing("w1 $A", special_tokens=[("w1", 1)])
+    elif change == "special":
+        other.pad_token = "w2"
+    else:
+        other.model_input_names = ["input_ids"]
+    assert wrap_model(model, other, "mine").fingerprint != first
 
 
 def test_a_bundled_model_that_is_not_converted_says_what_to_run(settings: Settings) -> None:

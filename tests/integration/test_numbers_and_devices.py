@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ from dashboard.capture.loader import LoadedModel
 from dashboard.cli._device import check_device
 from dashboard.compute.deriving import compute
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import ModelError, ModelTooLargeError, NoRoomError, SettingsError, UnsupportedModelError
 from dashboard.jobs.work import JobContext, ResidentModels, capture, derive, share_of
@@ -177,7 +178,7 @@ def test_a_worker_answers_in_the_numbers_of_each_request(settings: Settings, tmp
     asked = DerivedRequest.of(half, "logit-lens")
     derive(asked.to_json(), context, models)
     found = context.store.derived(asked, context.store.open(half).stamp)
-    again = models.get("folder:models/llama", None, None, context, dtype="bfloat16")
+    again = models.get(ModelRequest("folder:models/llama", dtype="bfloat16"), None, context)
     wanted = compute(again, context.store.open(half), asked)
     assert found is not None
     assert all(
@@ -261,6 +262,73 @@ def test_memory_is_counted_in_the_numbers_and_on_the_device(
     with pytest.raises(NoRoomError, match=r"are free on cpu\. .*DASHBOARD_DEVICE=cpu"):
         load_model(folder, settings=settings)
     load_model(folder, settings=settings, dtype="bfloat16")
+
+
+class Card:
+    """In place of `torch.cuda`: two cards with memory of 10 GB each, of which a process holds a part."""
+
+    def __init__(self, free: float, reserved: float = 0.0, allocated: float = 0.0) -> None:
+        self.free, self.reserved, self.allocated, self.emptied = free, reserved, allocated, 0
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> Card:
+        for name, values in {
+            "is_available": lambda: True,
+            "device_count": lambda: 2,
+            "get_device_name": lambda device: f"Card {torch.device(device).index or 0}",
+            "mem_get_info": lambda _device: (int(self.free * 1e9), 10 * 10**9),
+            "memory_reserved": lambda _device: int(self.reserved * 1e9),
+            "memory_allocated": lambda _device: int(self.allocated * 1e9),
+            "empty_cache": self._empty,
+        }.items():
+            monkeypatch.setattr(torch.cuda, name, values)
+        return self
+
+    def _empty(self) -> None:
+        self.emptied += 1
+
+
+def test_a_cards_free_memory_is_counted_with_what_this_process_reserves_and_does_not_use(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    Card(free=0.1, reserved=0.3, allocated=0.1).install(monkeypatch)
+    place = devices.Place(torch.device("cuda:1"), "bfloat16")
+    assert place.name == "cuda (Card 1)"
+    most = int(0.3e9 / 2 / 1.2)  # parameters of two bytes, with the margin
+    place.check_room("Some model", most - 1000, bound=100.0)
+    with pytest.raises(NoRoomError, match=r"needs about 0\.4 GB of memory, and 0\.3 GB are free on cuda \(Card 1\)\."):
+        place.check_room("Some model", most + 50_000_000, bound=100.0)
+    with pytest.raises(NoRoomError, match=r"and 0\.3 GB are free on"):
+        devices.Place(torch.device("cuda:1"), "float32").check_room("Some model", most, bound=100.0)
+    assert devices._free_gigabytes(torch.device("cpu")) is None
+
+
+def test_a_model_that_leaves_gives_its_cards_memory_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A card has its own memory: the models there do not count as the computer's."""
+    card, models = (
+        Card(free=9.0).install(monkeypatch),
+        ResidentModels(Settings(worker_gigabytes=0.1, resident_models=2)),
+    )
+
+    def load(name: str, **_how: Any) -> Any:
+        info = SimpleNamespace(parameters=10**9)
+        return SimpleNamespace(
+            fingerprint=name, info=info, dtype="bfloat16", asked_dtype="bfloat16", device="cuda (Card 0)"
+        )
+
+    monkeypatch.setattr("dashboard.capture.loader.load_model", load)
+    seen: list[dict[str, Any]] = []
+    context = JobContext(
+        "k", RunStore(tmp_path / "runs", 10**9), lambda _progress: None, lambda **now: seen.append(now)
+    )
+    for name in ("a", "b"):
+        models.get(ModelRequest(name, dtype="auto"), None, context)
+    assert (models.names, card.emptied) == (("a", "b"), 0), "2.4 GB each, and more than the worker may hold of the rest"
+    models.get(ModelRequest("c", dtype="auto"), None, context)
+    assert (models.names, card.emptied) == (("b", "c"), 1)
+    assert seen[-2]["device"] == "cuda (Card 0)", "for /health and the page"
+    assert models.get(ModelRequest("c", dtype="bfloat16"), None, context) is models.get(
+        ModelRequest("c", dtype="auto"), None, context
+    )
 
 
 # on a GPU

@@ -22,8 +22,8 @@ from dashboard.contracts.request import RunRequest
 from dashboard.errors import BadTextError, NoPairsError, TextTooLongError
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
-from dashboard.web.callbacks import capture_job, check_tokens, second_of
-from dashboard.web.model_picker import facts_of
+from dashboard.web.callbacks import capture_job, check_tokens
+from dashboard.web.model_picker import facts_of, second_text
 from dashboard.web.routes.runs import make_runs
 from dashboard.web.services import Services
 from tests.support.tiny_models import SPECIAL, WORDS, eager_twin, tiny, tokenizer, words
@@ -218,10 +218,11 @@ BERT, GPT2 = "folder:mine/bert", "folder:mine/gpt2"
 def test_the_form_asks_for_a_pair_where_the_model_takes_one(services: Services) -> None:
     assert facts_of(services.catalog.get(BERT), services.settings)["pairs"] is True
     assert facts_of(services.catalog.get(GPT2), services.settings)["pairs"] is False
-    assert second_of(services, BERT, SECOND) == SECOND
-    assert second_of(services, GPT2, SECOND) is None, "its box is not on the page"
+    assert second_text(services.catalog, BERT, SECOND, message=False) == SECOND
+    assert second_text(services.catalog, GPT2, SECOND, message=False) is None, "its box is not on the page"
+    assert second_text(services.catalog, BERT, SECOND, message=True) is None, "a chat message is one text"
     for blank in (None, "", " \n"):
-        assert second_of(services, BERT, blank) is None
+        assert second_text(services.catalog, BERT, blank, message=False) is None
     request = RunRequest(BERT, FIRST, text_pair=SECOND)
     check_tokens(services, request)
     assert capture_job(services, request).payload["request"]["text_pair"] == SECOND

@@ -29,7 +29,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.gguf_files import converted_folder
 from dashboard.contracts.job import Lane
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.jobs.queue import JobQueue
 from dashboard.settings import Settings
 from dashboard.web.serving import web_command
@@ -97,7 +97,7 @@ class Server:
         return Person(self.settings.port).arrive()
 
     def key(self, model: str, text: str) -> str:
-        return RunRequest(model, text).key(Catalog(self.settings).fingerprint(model))
+        return RunRequest(model, text).key(Catalog(self.settings).fingerprint(ModelRequest(model)))
 
     def at_work(self, lane: Lane = "compute") -> list[int]:
         """Process ids of the workers, or of what prepares models now."""

@@ -28,7 +28,7 @@ import psutil
 import pytest
 
 from dashboard.catalog.catalog import Catalog
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.jobs.queue import JobQueue
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -115,7 +115,7 @@ class Site:
         return Person(self.settings.port).arrive()
 
     def key(self, text: str) -> str:
-        return RunRequest(MODEL, text).key(Catalog(self.settings).fingerprint(MODEL))
+        return RunRequest(MODEL, text).key(Catalog(self.settings).fingerprint(ModelRequest(MODEL)))
 
     def begun(self) -> list[str]:
         """Keys of the runs that were begun in this test."""

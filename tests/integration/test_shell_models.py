@@ -25,6 +25,7 @@ from dashboard.catalog import fetch, memory, partial_downloads, transfer
 from dashboard.catalog.catalog import Catalog
 from dashboard.cli import main
 from dashboard.contracts.job import Progress
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import HubUnreachableError, JobCancelledError, ModelError, ModelTooLargeError
 from dashboard.settings import Settings
 from tests.integration.test_gguf import write_gguf
@@ -74,7 +75,11 @@ def test_a_hub_model_is_downloaded_with_progress_in_bytes_and_is_then_here(hub: 
     entry = Catalog(settings).admit(NAME)
     assert (entry.here, entry.note, entry.kind, entry.layers) == (True, "in the local cache", "causal", 2)
     asked = len(hub.asked)
-    assert load_model(NAME, settings).fingerprint == loaded.fingerprint == Catalog(settings).fingerprint(NAME)
+    assert (
+        load_model(NAME, settings).fingerprint
+        == loaded.fingerprint
+        == Catalog(settings).fingerprint(ModelRequest(NAME))
+    )
     assert len(hub.asked) == asked  # no network the second time
     assert loaded.source == f"commit {COMMIT}"
 

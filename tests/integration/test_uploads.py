@@ -14,9 +14,10 @@ from flask.testing import FlaskClient
 
 from dashboard.cli._runs import Runs
 from dashboard.contracts.run import ModelRun
-from dashboard.exports.run_files import write_run
+from dashboard.exports.run_files import RunFormat, write_run
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
+from dashboard.store.uploads import VISITORS_SHARE
 from dashboard.store.visits import VisitorLists
 from dashboard.web.app import create_app
 from tests.support.opening import opened
@@ -47,9 +48,9 @@ def someone(app: dash.Dash) -> FlaskClient:
     return client
 
 
-def content() -> bytes:
+def content(kind: RunFormat = "safetensors", **more: str) -> bytes:
     run, file = make_run(), io.BytesIO()
-    write_run(ModelRun({**run.header, "fingerprint": "f" * 64}, run.arrays), file, "safetensors")
+    write_run(ModelRun({**run.header, "fingerprint": "f" * 64, **more}, run.arrays), file, kind)
     return file.getvalue()
 
 
@@ -88,12 +89,50 @@ def test_refusals(app: dash.Dash, tmp_path: Path, headers: dict[str, str], size:
     assert not list((tmp_path / "cache" / "runs").glob("*.safetensors"))
 
 
+def test_an_archive_is_unpacked_checked_and_nothing_is_left(app: dash.Dash, tmp_path: Path) -> None:
+    client, sent = someone(app), content("npz")
+    reply = client.post("/runs?name=mine.npz", data=sent, headers=PAGE)
+    assert reply.status_code == 200
+    assert opened(client, {"run": reply.get_json()["run"]})["file"] == "mine.npz"
+    assert not [name for name in left_in(tmp_path) if name.endswith(".part")]
+
+
+def test_a_visitors_files_are_counted(tmp_path: Path) -> None:
+    """One may send so many, until some of them are deleted; others may send theirs."""
+    size = len(content())
+    settings = settings_in(tmp_path, upload_megabytes=1, store_gigabytes=2.5 * size / VISITORS_SHARE / 1e9)
+    for app in serving(settings):
+        ann, bob = someone(app), someone(app)
+
+        def send(client: FlaskClient, number: int) -> Any:
+            sent = content(created=f"2026-01-0{number}T00:00:00+00:00")
+            return client.post("/runs?name=x.safetensors", data=sent, headers=PAGE)
+
+        first, second, third = (send(ann, number) for number in (1, 2, 3))
+        assert (first.status_code, second.status_code, third.status_code) == (200, 200, 507)
+        assert "Your run files take" in third.text
+        assert "Delete some of them in Recent, then open this one again." in third.text
+        assert send(bob, 4).status_code == 200
+        assert [row["uploaded"] for row in ann.get("/recent").get_json()["runs"]] == [True, True]
+        assert ann.delete(f"/recent/{first.get_json()['run']}", headers=PAGE).status_code == 200
+        assert send(ann, 3).status_code == 200
+        nobody = app.server.test_client().post("/runs?name=x.safetensors", data=content(), headers=PAGE)
+        assert (nobody.status_code, "needs the page's cookie" in nobody.text) == (400, True)
+
+
 def test_a_server_that_takes_none(tmp_path: Path) -> None:
     for app in serving(settings_in(tmp_path, upload_megabytes=0)):
         client = someone(app)
         reply = client.post("/runs?name=x.npz", data=content(), headers=PAGE)
         assert (reply.status_code, "takes no run files" in reply.text) == (403, True)
         assert "run-file" not in client.get("/_dash-layout").text
+
+
+@pytest.mark.parametrize(("allowed", "said"), [(True, "1"), (False, "0")])
+def test_the_page_is_told_whether_links_may_carry_texts(tmp_path: Path, allowed: bool, said: str) -> None:
+    for app in serving(settings_in(tmp_path, text_in_links=allowed)):
+        page = app.server.test_client().get("/_dash-layout").get_json()["props"]
+        assert page["data-text-in-links"] == said
 
 
 def test_runs_that_the_shell_lists_are_in_everyones_list(app: dash.Dash, tmp_path: Path) -> None:

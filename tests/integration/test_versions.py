@@ -21,7 +21,7 @@ from dashboard import open_run
 from dashboard.catalog.catalog import Catalog
 from dashboard.cli import main
 from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.errors import BROKEN, MissingArrayError
 from dashboard.jobs.work import JobContext, ResidentModels, capture, derive
@@ -119,7 +119,7 @@ def test_a_run_of_the_first_version_opens_with_its_numbers(store: RunStore, name
 @pytest.mark.parametrize("name", RUNS)
 def test_keys_and_fingerprints_of_the_first_version_are_todays(settings: Settings, name: str) -> None:
     said = RUNS[name]
-    assert Catalog(settings).fingerprint(said["model"]) == said["fingerprint"]
+    assert Catalog(settings).fingerprint(ModelRequest(said["model"])) == said["fingerprint"]
     assert RunRequest(said["model"], said["text"]).key(said["fingerprint"]) == said["key"]
 
 

@@ -34,6 +34,7 @@ function load(names, fields = [], page = null) {
     matchMedia: () => ({ matches: false }),
     performance: { now: () => window.time },
     history: { state: null },
+    location: { hash: "", search: "" },
     time: 0,
     written: [],
     later: [], // [act, milliseconds]: what waits, for a test to call

@@ -22,7 +22,7 @@ import psutil
 
 from dashboard.catalog.bundled import BUNDLED
 from dashboard.catalog.catalog import Catalog
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.settings import Settings
 from dashboard.store.run_store import RunStore
@@ -75,7 +75,7 @@ class Server:
         return [child for child in family if any("spawn_main" in part for part in child.cmdline())]
 
     def key_of(self, model: str, text: str) -> str:
-        return RunRequest(model, text).key(self.catalog.fingerprint(model))
+        return RunRequest(model, text).key(self.catalog.fingerprint(ModelRequest(model)))
 
     def run_of(self, model: str, text: str) -> ModelRun:
         """The stored run of a text."""

@@ -85,4 +85,4 @@ def _row(summary: RunSummary, visit: Visit) -> dict[str, Any]:
     fields = ("key", "model", "title", "preview", "tokens", "bytes", "created", "chat")
     told = {name: getattr(summary, name) for name in fields}
     told["pair"] = summary.pair[:PREVIEW]
-    return {**told, "name": visit.name, "pinned": visit.pinned, "opened": visit.opened}
+    return {**told, **{name: getattr(visit, name) for name in ("name", "pinned", "opened", "uploaded")}}

@@ -24,7 +24,7 @@ from dashboard.figures.heads import packed_heads
 from dashboard.store.run_store import RunStore
 from dashboard.views.reading import asks_of, read_as_asked
 from dashboard.web.build import FOR_EVER
-from dashboard.web.model_picker import is_message, needed_tokenizer
+from dashboard.web.model_picker import is_message, needed_tokenizer, second_text
 from dashboard.web.services import Services
 
 MOST_WEIGHTS = 65_536  # attention weights in one answer
@@ -43,8 +43,8 @@ def make_runs(services: Services) -> Blueprint:
         tokenizer = needed_tokenizer(catalog, raw["model"], raw.get("tokenizer"))
         card = catalog.admit(raw["model"], tokenizer)  # what a run would refuse is not counted either
         chat = is_message(catalog, card.name, tokenizer, raw.get("chat"))
-        pair = None if chat else raw.get("text_pair")
-        texts = [raw["text"], pair] if isinstance(pair, str) and pair.strip() and card.pairs else [raw["text"]]
+        pair = second_text(catalog, card.name, raw.get("text_pair"), chat)
+        texts = [raw["text"], pair] if isinstance(pair, str) else [raw["text"]]
         if sum(map(len, texts)) > longest_text(min(card.limit, settings.max_tokens)):
             return jsonify({"tokens": None, "too_long": True})
         # running the text rejects half a surrogate pair

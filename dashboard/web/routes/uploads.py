@@ -3,12 +3,14 @@
 POST /runs?name=FILE    the file as it is (application/octet-stream) → {"run": KEY, "tokens": n, "left_out": [words]}
 
 The file is written to the disk of the cache folder while it arrives, within `Settings.upload_megabytes`, checked
-(dashboard/exports/foreign_run.py) and stored under a key of its own.
+(dashboard/exports/foreign_run.py) and stored under a key of its own, within what the store keeps of one visitor's files
+(dashboard/store/uploads.py).
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import threading
 import time
@@ -21,7 +23,9 @@ from flask import Blueprint, Response, jsonify, request
 from dashboard.errors import BadRequestError, QueueFullError
 from dashboard.exports.foreign_run import read_foreign
 from dashboard.settings import Settings
-from dashboard.store.exports import ExportRoom
+from dashboard.store.exports import ExportFile, ExportRoom
+from dashboard.store.uploads import UploadedRuns
+from dashboard.store.visits import VisitorLists
 from dashboard.web.security import asker, from_own_page
 from dashboard.web.services import Services
 
@@ -42,18 +46,22 @@ class TooMuchError(BadRequestError):
     status = 413
 
 
-def make_uploads(services: Services) -> Blueprint:
+def make_uploads(services: Services, visitors: VisitorLists) -> Blueprint:
     """Create the route /runs."""
     routes = Blueprint("uploads", __name__)
+    uploaded = UploadedRuns.from_settings(services.settings, services.store, visitors)
     turns = threading.BoundedSemaphore(AT_ONCE)
 
     @routes.post("/runs")
     def _upload() -> Response:
         _check(services.settings)
+        visitor = visitors.visitor_in(request.cookies) or ""
+        uploaded.check(visitor, request.content_length or 0)
         with _turn(turns), _received(services) as (path, digest):
             name, most = request.args.get("name", ""), services.settings.upload_bytes
-            found = read_foreign(path, digest, name, services.settings.max_tokens, most)
-            services.store.adopt(found.run)
+            room = functools.partial(_opened, services)
+            found = read_foreign(path, digest, name, services.settings.max_tokens, most, room)
+            uploaded.adopt(visitor, found.run)
         return jsonify({"run": digest, "tokens": len(found.run), "left_out": list(found.left_out)})
 
     return routes
@@ -90,16 +98,21 @@ def _turn(turns: threading.BoundedSemaphore) -> Iterator[None]:
 def _received(services: Services) -> Iterator[tuple[Path, str]]:
     """The file on the disk while the block runs, and its sha256."""
     size = request.content_length or 0
-    try:
-        made = ExportRoom.from_settings(services.settings).open(asker(services.visitors), size)
-    except QueueFullError as error:
-        raise QueueFullError(BUSY) from error
+    made = _opened(services, size)
     try:
         digest = _copied(made.file, size, services.settings)
         made.file.flush()
         yield made.path, digest
     finally:
         made.close()
+
+
+def _opened(services: Services, size: int) -> ExportFile:
+    """A file for so many bytes; closing it removes it."""
+    try:
+        return ExportRoom.from_settings(services.settings).open(asker(services.visitors), size)
+    except QueueFullError as error:
+        raise QueueFullError(BUSY) from error
 
 
 def _copied(file: IO[bytes], size: int, settings: Settings) -> str:

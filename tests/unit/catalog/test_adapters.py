@@ -19,6 +19,7 @@ from dashboard.catalog.fetch import _files_to_load
 from dashboard.catalog.fingerprint import folder_fingerprint, is_kept, known_fingerprint
 from dashboard.catalog.model_card import ModelCard
 from dashboard.cli.models import _row
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import ForeignFileError, UnsafeModelError, UnsupportedModelError
 from dashboard.settings import Settings
 from dashboard.web.model_picker import line_of
@@ -221,11 +222,12 @@ def test_each_part_changes_the_fingerprint(settings: Settings, tmp_path: Path, p
     good_model(tmp_path / "models" / "base")
     adapter(tmp_path / "models" / "tuned")
     catalog = Catalog(settings)
-    before = catalog.readiness("folder:models/tuned").fingerprint
-    assert before == catalog.fingerprint("folder:models/tuned") != catalog.fingerprint("folder:models/base")
+    before = catalog.readiness(ModelRequest("folder:models/tuned")).fingerprint
+    assert before == catalog.fingerprint(ModelRequest("folder:models/tuned"))
+    assert before != catalog.fingerprint(ModelRequest("folder:models/base"))
     path = tmp_path / "models" / part
     path.write_bytes(path.read_bytes() + b" ")
-    assert catalog.fingerprint("folder:models/tuned") != before
+    assert catalog.fingerprint(ModelRequest("folder:models/tuned")) != before
 
 
 # settings by anyone

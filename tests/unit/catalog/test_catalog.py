@@ -19,6 +19,7 @@ from dashboard.catalog.catalog import Catalog, title_of
 from dashboard.catalog.fingerprint import folder_fingerprint, has_weights
 from dashboard.catalog.hub import HUB_MODELS
 from dashboard.catalog.model_card import ModelCard
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import ModelError, ModelNotFoundError, SettingsError
 from dashboard.settings import Settings
 from dashboard.system.private import private_folder
@@ -75,7 +76,7 @@ def test_names_are_unique_and_numbers_positive(settings: Settings) -> None:
 def test_hub_models_say_whether_they_are_in_the_local_cache(settings: Settings, tmp_path: Path) -> None:
     catalog = Catalog(settings)
     assert catalog.get("gpt2").note == "downloads about 548 MB on first use"
-    assert catalog.fingerprint("gpt2") == "unresolved:gpt2@main"
+    assert catalog.fingerprint(ModelRequest("gpt2")) == "unresolved:gpt2@main"
     assert catalog.count_tokens("gpt2", "one") is None
     repository = tmp_path / "hub" / "models--openai-community--gpt2"
     write_model(repository / "snapshots" / "abc")
@@ -83,9 +84,9 @@ def test_hub_models_say_whether_they_are_in_the_local_cache(settings: Settings, 
     (repository / "refs" / "main").write_text("abc")
     entry = catalog.get("gpt2")
     assert (entry.here, entry.note) == (True, "in the local cache")
-    assert len(catalog.fingerprint("gpt2")) == 64
-    assert catalog.fingerprint("gpt2", revision="abc") == catalog.fingerprint("gpt2")
-    assert catalog.fingerprint("gpt2", revision="v2") == "unresolved:gpt2@v2"
+    assert len(catalog.fingerprint(ModelRequest("gpt2"))) == 64
+    assert catalog.fingerprint(ModelRequest("gpt2", revision="abc")) == catalog.fingerprint(ModelRequest("gpt2"))
+    assert catalog.fingerprint(ModelRequest("gpt2", revision="v2")) == "unresolved:gpt2@v2"
 
 
 @pytest.mark.parametrize("name", ["someone/something", "gpt-9"])
@@ -93,7 +94,7 @@ def test_any_hub_id_can_be_asked_for(settings: Settings, name: str) -> None:
     catalog = Catalog(settings)
     entry = catalog.admit(name)
     assert (entry.name, entry.kind, entry.here, entry.note) == (name, None, False, "downloads on first use")
-    assert catalog.fingerprint(name) == f"unresolved:{name}@main"
+    assert catalog.fingerprint(ModelRequest(name)) == f"unresolved:{name}@main"
     assert catalog.count_tokens(name, "one") is None
 
 

@@ -23,6 +23,7 @@ from dashboard.catalog.description import describe_folder
 from dashboard.catalog.folders import folder_model, folder_models
 from dashboard.catalog.foreign_files import entries_of
 from dashboard.catalog.gguf_header import read_header
+from dashboard.contracts.request import ModelRequest
 from dashboard.errors import ModelNotFoundError, ModelTooLargeError, NoRoomError, UnsupportedModelError
 from dashboard.settings import Settings
 
@@ -146,7 +147,7 @@ def test_tokens_of_a_folder_model_are_counted_by_its_own_tokenizer(settings: Set
     write_model(root / "mine", GPT2)
     catalog = Catalog(settings)
     assert Catalog(settings, patience=60).count_tokens("folder:weights/mine", "one two three") == 3
-    assert len(catalog.fingerprint("folder:weights/mine")) == 64
+    assert len(catalog.fingerprint(ModelRequest("folder:weights/mine"))) == 64
     (root / "mine" / "tokenizer.json").write_text("{")
     assert catalog.count_tokens("folder:weights/mine", "one") is None
 
@@ -352,8 +353,8 @@ def test_every_complete_text_model_of_the_local_cache_is_listed(settings: Settin
     assert found["gpt2"].note == "in the local cache"
     assert found["someone/old"].refusal
     catalog = Catalog(settings)
-    assert len(catalog.fingerprint("someone/gpt-small")) == 64
-    assert catalog.fingerprint("someone/gpt-small", "v2") == "unresolved:someone/gpt-small@v2"
+    assert len(catalog.fingerprint(ModelRequest("someone/gpt-small"))) == 64
+    assert catalog.fingerprint(ModelRequest("someone/gpt-small", "v2")) == "unresolved:someone/gpt-small@v2"
     assert Catalog(settings, patience=60).count_tokens("someone/gpt-small", "one two") == 2
 
 
@@ -470,7 +471,7 @@ def test_a_gguf_file_is_described_by_its_header(settings: Settings, root: Path) 
     entry = Catalog(settings).admit("folder:weights/small.gguf")
     assert (entry.title, entry.kind, entry.layers, entry.heads, entry.limit) == ("small", "causal", 4, 3, 99)
     assert (entry.here, entry.folder, entry.note) == (True, None, "in weights/small.gguf, converted on first run")
-    assert Catalog(settings).fingerprint(entry.name) == "unresolved:folder:weights/small.gguf@main"
+    assert Catalog(settings).fingerprint(ModelRequest(entry.name)) == "unresolved:folder:weights/small.gguf@main"
     assert Catalog(settings).count_tokens(entry.name, "one") is None
 
 

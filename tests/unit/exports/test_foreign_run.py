@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import pickle
+import struct
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +20,11 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.run_check import check_run, unknown_arrays
 from dashboard.contracts.selection import Selection
-from dashboard.errors import BadRequestError, RunShapeError, TextTooLongError
+from dashboard.errors import BadRequestError, NewerRunError, NoSpaceError, RunShapeError, TextTooLongError
 from dashboard.exports import foreign_run
-from dashboard.exports.foreign_run import read_foreign
-from dashboard.exports.run_files import save_run
+from dashboard.exports.foreign_run import ForeignRun, read_foreign
+from dashboard.exports.run_files import open_run, save_run
+from dashboard.store.exports import ExportFile
 from dashboard.store.run_store import RunStore
 from dashboard.views import all_views
 from tests.support.synthetic import make_classifier, make_run
@@ -38,8 +43,23 @@ def changed(header: dict[str, Any] | None = None, arrays: dict[str, Any] | None 
     return ModelRun({**run.header, **(header or {})}, left)
 
 
+def foreign(path: Path, **limits: int) -> ForeignRun:
+    """What the page makes of a file. Nothing is left of what is unpacked, whatever happens."""
+    folder = path.parent / "unpacked"
+    folder.mkdir(exist_ok=True)
+
+    def room(size: int) -> ExportFile:
+        assert size <= {"most_bytes": 10**8, **limits}["most_bytes"]
+        return ExportFile(folder / "x.part", (folder / "x.part").open("w+b"))
+
+    try:
+        return read_foreign(path, KEY, path.name, **{"most_tokens": 4096, "most_bytes": 10**8, **limits}, room=room)
+    finally:
+        assert not list(folder.iterdir())
+
+
 def read(path: Path, **limits: int) -> ModelRun:
-    return read_foreign(path, KEY, path.name, **{"most_tokens": 4096, "most_bytes": 10**8, **limits}).run
+    return foreign(path, **limits).run
 
 
 @pytest.mark.parametrize("suffix", ["npz", "safetensors"])
@@ -69,7 +89,7 @@ def test_it_is_stored_beside_the_run_of_the_same_text(tmp_path: Path) -> None:
 
 def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     run = changed(arrays={"decoder/query_norms/0": np.ones((2, 6), np.float32)})
-    found = read_foreign(save_run(run, tmp_path / "more.npz", attention=True), KEY, "more.npz", 4096, 10**8)
+    found = foreign(save_run(run, tmp_path / "more.npz", attention=True))
     assert found.left_out == (
         "its attention weights, which follow from its queries and keys",
         "arrays that this version does not know (decoder/query_norms/0)",
@@ -91,8 +111,10 @@ def test_limits(tmp_path: Path) -> None:
     bomb = tmp_path / "bomb.npz"
     with zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("decoder/hidden_states/0.npy", b"\0" * 10**7)
-    with pytest.raises(BadRequestError, match="10 MB unpacked; this server takes at most 1 MB"):
-        read(bomb, most_bytes=10**6)
+    with pytest.raises(BadRequestError, match=r"^bomb\.npz is not a run .* bytes are said to hold .*, which make 10,0"):
+        read(bomb)
+    with pytest.raises(BadRequestError, match=r"^run\.npz takes 0 MB unpacked; this server takes at most 0 MB\. Save"):
+        read(path, most_bytes=path.stat().st_size // 2)
 
 
 def test_an_archive_of_too_many_members_is_refused_before_they_are_listed(
@@ -108,6 +130,130 @@ def test_an_archive_of_too_many_members_is_refused_before_they_are_listed(
     monkeypatch.setattr(zipfile, "ZipFile", None)
     with pytest.raises(BadRequestError, match=r"^run\.npz holds more arrays than any run"):
         read(path)
+
+
+def test_an_array_of_any_size_is_copied_without_being_in_memory(tmp_path: Path) -> None:
+    whole_states = np.zeros((6, 2_000_000), np.float32)
+    header = {**whole().header, "model": {**whole().header["model"], "hidden_size": 2_000_000}}
+    arrays = {f"decoder/hidden_states/{layer}": whole_states for layer in range(3)}
+    path = written(tmp_path / "wide.npz", header, {**arrays, "decoder/residual_final": whole_states})
+    tracemalloc.start()
+    try:
+        found = read(path, most_bytes=10**9)
+        assert tracemalloc.get_traced_memory()[1] < 16_000_000 < whole_states.nbytes
+    finally:
+        tracemalloc.stop()
+    assert found.hidden_states[1].shape == (6, 2_000_000)
+    assert not found.hidden_states[1].flags.owndata, "it is mapped"
+
+
+def member(kind: str, shape: str, values: bytes = b"", order: bool = False) -> bytes:
+    """An array as an npz file holds it, whatever it declares."""
+    raw = f"{{'descr': {kind}, 'fortran_order': {order}, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(raw)) + raw + values
+
+
+STATES = "decoder/hidden_states/1"
+HOSTILE: dict[str, tuple[str, bytes, str]] = {  # what: name, content, words of the sentence
+    "an object": (STATES, member("'|O'", "(1,)", pickle.dumps([1])), "hidden_states/1” is no array of numbers"),
+    "a class of objects": (STATES, member("[('a', '<f4')]", "(6,)", bytes(24)), "is no array of numbers"),
+    "10¹² numbers": (STATES, member("'<f4'", "(1000000, 1000000)", bytes(64)), "is said to be 1,000,000 × 1,000,000"),
+    "sides below 0": (STATES, member("'<f4'", "(-6, -8)", bytes(192)), "is no array of numbers"),
+    "texts": (STATES, member("'<U2'", "(6,)", bytes(48)), "is an array of <U2"),
+    "a header of 4 GB": (STATES, b"\x93NUMPY\x02\x00" + struct.pack("<I", 2**32 - 1), "has a header of 4,294,967,295"),
+    "columns": (STATES, member("'<f4'", "(6, 8)", bytes(192), order=True), "stored by columns"),
+    "a path upwards": ("../../x", member("'<f4'", "(1,)", bytes(4)), "../../x.npy” is not the name of an array"),
+    "a path from the root": ("/x", member("'<f4'", "(1,)", bytes(4)), "/x.npy” is not the name of an array"),
+    "another system's path": ("C:\\x", member("'<f4'", "(1,)", bytes(4)), "is not the name of an array"),
+    "a name without an end": ("x" * 300, member("'<f4'", "(1,)", bytes(4)), "is not the name of an array"),
+    "a name that stands twice": ("header", member("'<U2'", "()", bytes(8)), "two of its arrays have the name “header”"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+@pytest.mark.parametrize("what", HOSTILE)
+@pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED], ids=["stored", "deflated"])
+def test_a_hostile_archive_is_refused_before_memory_is_taken_for_it(tmp_path: Path, what: str, method: int) -> None:
+    name, content, words = HOSTILE[what]
+    path = written(tmp_path / "x.npz", {}, {STATES: None} if name == STATES else {})
+    with zipfile.ZipFile(path, "a", method) as archive:
+        archive.writestr(f"{name}.npy", content)
+    tracemalloc.start()
+    try:
+        with pytest.raises(BadRequestError) as caught:
+            read(path)
+        assert tracemalloc.get_traced_memory()[1] < 8_000_000
+    finally:
+        tracemalloc.stop()
+    said = str(caught.value)
+    assert said.startswith("x.npz is not a run of this program, or was cut short (")
+    assert words in said
+    assert said.endswith("Choose a .npz or .safetensors file that the page, a notebook or the shell has saved.")
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("header", ["x" * 9_000_000, "[" + "1," * 400_000 + "1]"], ids=["long", "of many values"])
+def test_a_header_beyond_any_runs_is_not_parsed(tmp_path: Path, suffix: str, header: str) -> None:
+    """Of what a text of so many tokens needs; with more tokens a header may be longer."""
+    said = {**whole().header, "source": header} if header[0] == "x" else {**whole().header, "more": json.loads(header)}
+    path = save_run(ModelRun(said, dict(whole().arrays)), tmp_path / f"x.{suffix}")
+    with pytest.raises(BadRequestError, match=r"^x\..*\((its header|“header”) has more than"):
+        read(path)
+    assert len(read(path, most_tokens=100_000)) == 6
+
+
+def test_a_real_header_of_the_longest_text_is_far_below_the_limit() -> None:
+    token = [100_000, "⟨F0 9F 98 80⟩", 100_000, 100_001, True, True, 100_000, "continuation", [[0, 1]], "😀"]
+    row = json.dumps(json.dumps(token))  # as it stands in a safetensors file's header
+    assert 2 * len(row.encode()) < foreign_run.HEADER_BYTES_A_TOKEN
+    assert 2 * sum(map(row.count, ",[{")) < foreign_run.HEADER_VALUES_A_TOKEN
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ('{"1": "' + "x" * 32_000_000 + '"}', "its vocabulary takes 32 MB"),
+        ("{" + ",".join(f'"{one}":""' for one in range(20_000)) + "}", "more texts than its predictions name"),
+    ],
+    ids=["long", "of many texts"],
+)
+def test_a_vocabulary_beyond_what_is_predicted_is_not_parsed(
+    content: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = changed(arrays={"vocabulary": np.frombuffer(content.encode(), np.uint8)})
+    monkeypatch.setattr("dashboard.contracts.run_check.texts_of", None)
+    with pytest.raises(RunShapeError, match=words):
+        check_run(run)
+
+
+@pytest.mark.parametrize("suffix", ["npz", "safetensors"])
+@pytest.mark.parametrize("forged", ["a title that is a list", "10⁹ heads", "scores of one layer", "a negative id"])
+def test_open_run_has_the_same_rules(tmp_path: Path, suffix: str, forged: str) -> None:
+    header, arrays = FORGED[forged]
+    run = changed(header, arrays)
+    with pytest.raises(BadRequestError, match="is not a run of this program, or was cut short"):
+        open_run(save_run(run, tmp_path / f"x.{suffix}"))
+
+
+def test_a_run_of_a_newer_version_is_said_to_be_one(tmp_path: Path) -> None:
+    path = save_run(changed({"schema": 99}), tmp_path / "run.npz")
+    with pytest.raises(NewerRunError, match=r"^run\.npz was made by a newer version of this program\. Open it"):
+        read(path)
+
+
+def test_a_full_disk_is_not_said_to_be_a_damaged_file(tmp_path: Path) -> None:
+    def room(_size: int) -> ExportFile:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = save_run(whole(), tmp_path / "run.npz")
+    with pytest.raises(OSError, match="No space left"):
+        read_foreign(path, KEY, "run.npz", 4096, 10**8, room)
+
+    def none(_size: int) -> ExportFile:
+        raise NoSpaceError("No room.")
+
+    with pytest.raises(NoSpaceError):
+        read_foreign(path, KEY, "run.npz", 4096, 10**8, none)
 
 
 def test_a_file_of_something_else_is_refused_by_its_name(tmp_path: Path) -> None:

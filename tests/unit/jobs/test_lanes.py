@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from dashboard.contracts.job import JobSpec, Progress, preparation
-from dashboard.contracts.request import RunRequest
+from dashboard.contracts.request import ModelRequest, RunRequest
 from dashboard.jobs.board import Board, Waiting
 from dashboard.jobs.failure import JobFailure
 from dashboard.jobs.queue import JobQueue
@@ -19,7 +19,7 @@ from tests.unit.jobs import test_queue
 from tests.unit.jobs.test_queue import Clock, spec, state
 
 clock, queue, worker = test_queue.clock, test_queue.queue, test_queue.worker  # fixtures
-PREPARE = preparation("someone/big", None)
+PREPARE = preparation(ModelRequest("someone/big"))
 FINGERPRINT = "f" * 64
 
 
@@ -32,8 +32,16 @@ def helper(queue: JobQueue) -> str:
 def run_of(text: str, model: str = "someone/big") -> tuple[JobSpec, str]:
     """What a click makes of a text for a model that is not ready; and the run's true name."""
     request = RunRequest(model, text)
-    payload = {"request": request.to_json(), "fingerprint": "unresolved:x"}
-    return JobSpec("capture", request.key("unresolved:x"), payload, preparation(model, None)), request.key(FINGERPRINT)
+    payload, needs = {"request": request.to_json(), "fingerprint": "unresolved:x"}, preparation(request.model_request)
+    return JobSpec("capture", request.key("unresolved:x"), payload, needs), request.key(FINGERPRINT)
+
+
+def test_a_preparation_is_named_as_in_queues_of_earlier_versions() -> None:
+    """One that waits when the program is updated is the same job afterwards, and its worker can read it."""
+    assert (PREPARE.key, PREPARE.payload) == ("prepare:someone/big@main", {"model": "someone/big", "revision": None})
+    other = preparation(ModelRequest("someone/mute", "v2", "gpt2", "bfloat16"))
+    assert other.key == "prepare:someone/mute@v2+gpt2"
+    assert other.payload == {"model": "someone/mute", "revision": "v2", "tokenizer": "gpt2"}
 
 
 def pass_time(queue: JobQueue, clock: Clock, seconds: float, *asking: str) -> None:

@@ -27,10 +27,10 @@ GLOSSARY = MappingProxyType(
         "attention rollout": "Multiplies the attention of the layers, each mixed with the token itself, to see how "
         "much of each input token could reach a token through them all.",
         "residual connection": "What a layer computes is added to the token's hidden state instead of replacing it.",
-        "LayerNorm": "Takes the mean off a hidden state and divides it by its standard deviation, so that all have the "
-        "same size. Then each number is multiplied by a learned one, and another is added.",
-        "mixing ratio": "How much of what a token gets comes from other tokens: the norm of all that together, as a "
-        "share of that norm plus the norm of what comes from the token itself. 0 % is nothing from others.",
+        "LayerNorm": "Gives a hidden state mean 0 and standard deviation 1. Then each number is multiplied by a "
+        "learned one, and another is added.",
+        "mixing ratio": "The share that comes from other tokens: the norm of what they give together, divided by that "
+        "norm plus the norm of what the token gets from itself.",
         "hidden state": "The list of numbers that stands for one token at one point of the model.",
         "embeddings": "The tokens' hidden states before the first layer.",
         "PCA": "Principal component analysis. It finds the directions in which a set of points varies most.",

@@ -115,9 +115,10 @@ def test_residual_and_layernorm_are_chosen_and_the_mixing_ratio_is_said(person: 
     expect(footer).to_contain_text(f"from itself {np.linalg.norm(own):.3g}")
     expect(footer).to_contain_text(f"mixing ratio {100 * ratio:.1f}\u00a0%")
     person.settled()
-    person.page.mouse.click(*person.page.evaluate(AT, [6, 6]))
-    person.selects(layer=3, token=6, second=6).settled()
-    expect(footer).to_contain_text(f"norm {np.linalg.norm(vectors[6, 6]):.3g}")
+    person.page.mouse.click(*person.page.evaluate(AT, [6, 3]))
+    person.selects(layer=3, token=6, second=3).settled()
+    expect(footer).to_contain_text(f"norm {np.linalg.norm(vectors[6, 3]):.3g}")
+    expect(footer).to_contain_text(f"from itself {np.linalg.norm(vectors[6, 6]):.3g}")
     assert "norms-heads=layernorm" in person.page.url
     person.page.locator("#norms-panel .options-box > summary").click()
     choose(person, "one")

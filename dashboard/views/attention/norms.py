@@ -191,7 +191,7 @@ def _what_is_shown(context: Context) -> Sentence:
         return what
     what = ["A cell is the length of the vector that a token gets from another through all ", term("heads", "head")]
     what += ["; the one from itself includes the ", term("residual connection")]
-    return [*what, *([", and the ", term("LayerNorm"), " acts on each"] if stage == "layernorm" else []), "."]
+    return [*what, *([", each past the ", term("LayerNorm")] if stage == "layernorm" else []), "."]
 
 
 def _explain_mixing(token: int, mixing: Mixing) -> Sentence:

@@ -104,20 +104,20 @@ def lacks(context: Context, results: Results) -> str:
 
 def _not_found(context: Context, block: BlockNorms) -> str:
     """Why a layer has no norms with residual connection, or with LayerNorm."""
-    layer, title = context.selection.layer, context.run.model.title
-    if not block.has("residual", layer) and context.run.not_finite is not None:
+    layer = context.selection.layer
+    if block.has("residual", layer):
+        return (
+            f"In layer {layer}, no LayerNorm stands after the sum of attention and residual connection (a pre-norm "
+            f"model). Choose “{RESIDUAL}” in Options."
+        )
+    if context.run.not_finite is not None:
         return (
             f"Some numbers of this run are not finite, so the residual connection of layer {layer} could not be tried. "
             f"Choose “{ALL}” in Options."
         )
-    if not block.has("residual", layer):
-        return (
-            f"In layer {layer} of {title}, no plain sum of attention and residual connection was found: another step "
-            f"comes before it, or the MLP is added in the same step. Choose “{ALL}” in Options."
-        )
     return (
-        f"In layer {layer} of {title}, no LayerNorm stands after the sum of attention and residual connection: the "
-        f"model normalises before its steps (pre-norm), not after them. Choose “{RESIDUAL}” in Options."
+        f"In layer {layer}, no plain sum of attention and residual connection was found (a norm, a factor or the MLP "
+        f"may come in). Choose “{ALL}” in Options."
     )
 
 

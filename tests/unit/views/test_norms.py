@@ -102,7 +102,8 @@ def test_a_layer_without_a_plain_sum_says_so() -> None:
     unknown = Derived(request, {"own": nothing, "others": nothing, "deviation": nothing[0]}, {})
     bare = run.with_derived([run.derived(DerivedRequest.of(run.key, "attention-norms")), unknown])  # type: ignore[list-item]
     message = text_of(VIEW.text(context(bare, "residual")).message)
-    assert "In layer 1 of Tiny model, no plain sum of attention and residual connection was found" in message
+    assert "In layer 1, no plain sum of attention and residual connection was found" in message
+    assert "Choose “All heads of its layer” in Options." in message
 
 
 def test_a_result_of_an_earlier_version_serves_and_only_the_rest_is_computed() -> None:
@@ -184,3 +185,10 @@ def test_the_exported_figure_has_the_pages_numbers() -> None:
     figure: Any = VIEW.export(context(run)) if VIEW.export else None
     told = np.asarray(figure.data[0].customdata)[3, 1, 2]
     assert float(told) == pytest.approx(wanted(run, "one")[3, 1], rel=1e-4)
+
+
+def test_the_exported_figure_has_the_residual_connection_and_layernorm() -> None:
+    run = make_whole_run("masked")
+    figure: Any = VIEW.export(context(run, "layernorm")) if VIEW.export else None
+    told = np.asarray(figure.data[0].customdata)[..., 2].astype(float)
+    np.testing.assert_allclose(told, wanted_of_block(run, "layernorm"), rtol=1e-4)

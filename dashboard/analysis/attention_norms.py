@@ -3,13 +3,16 @@
 A head's output at a query is Σ_j α_j f(x_j), where f(x) = (x W_V + b_V) W_O is what a key passes on. A key with a large
 weight adds little if its f(x) is short. Over all heads of a layer, the vector that one key adds is Σ_h α_h f_h(x); the
 bias of the output projection belongs to no key and is in neither.
+
+With the residual connection, a token also gets its own state; a LayerNorm after that sum acts on each vector by its
+linear part (Kobayashi et al. 2021, dashboard/capture/block_norms.py).
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from dashboard.contracts.passed_on import PassedOn
+from dashboard.contracts.passed_on import STAGES, BlockNorms, PassedOn
 from dashboard.contracts.streams import Attention
 
 BLOCK = 2**20  # weights of all heads that are held at once
@@ -33,7 +36,40 @@ def layer_norms(attention: Attention, passed: PassedOn, layer: int, first: int, 
     Raises:
         ValueError: the layer has no inner products.
     """
-    gram = passed.grams[layer]
+    return _of_all_heads(attention, passed.grams[layer], layer, first, last)
+
+
+def residual_norms(
+    attention: Attention, passed: PassedOn, block: BlockNorms, layer: int, first: int, last: int
+) -> np.ndarray:
+    """(query, key) float32 of these queries: ‖Σ_h α_h f_h(x)‖, with the query's own state added where it is the key.
+
+    Raises:
+        ValueError: the layer has no inner products.
+    """
+    found = layer_norms(attention, passed, layer, first, last)
+    return _with_own(found, block.own[STAGES.index("residual"), layer], first, last)
+
+
+def layernorm_norms(attention: Attention, block: BlockNorms, layer: int, first: int, last: int) -> np.ndarray:
+    """(query, key) float32 of these queries: the same past the layer's LayerNorm.
+
+    Raises:
+        ValueError: the layer has no inner products.
+    """
+    found = _of_all_heads(attention, block.grams[layer], layer, first, last)
+    found /= block.deviation[layer, first:last, None]
+    return _with_own(found, block.own[STAGES.index("layernorm"), layer], first, last)
+
+
+def _with_own(found: np.ndarray, own: np.ndarray, first: int, last: int) -> np.ndarray:
+    """Put (token,) norms in the places of the diagonal of these queries."""
+    found[np.arange(last - first), np.arange(first, last)] = own[first:last]
+    return found
+
+
+def _of_all_heads(attention: Attention, gram: np.ndarray | None, layer: int, first: int, last: int) -> np.ndarray:
+    """(query, key) float32: the norm of Σ_h α_h v_h, from (key, pair) inner products of the v_h."""
     if gram is None:
         raise ValueError(f"Layer {layer} has no inner products between heads.")
     rows, columns = pairs_of_heads(attention.heads)

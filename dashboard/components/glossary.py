@@ -26,6 +26,11 @@ GLOSSARY = MappingProxyType(
         "of a row add up to less than 1.",
         "attention rollout": "Multiplies the attention of the layers, each mixed with the token itself, to see how "
         "much of each input token could reach a token through them all.",
+        "residual connection": "What a layer computes is added to the token's hidden state instead of replacing it.",
+        "LayerNorm": "Gives a hidden state mean 0 and standard deviation 1. Then each number is multiplied by a "
+        "learned one, and another is added.",
+        "mixing ratio": "The share that comes from other tokens: the norm of what they give together, divided by that "
+        "norm plus the norm of what the token gets from itself.",
         "hidden state": "The list of numbers that stands for one token at one point of the model.",
         "embeddings": "The tokens' hidden states before the first layer.",
         "PCA": "Principal component analysis. It finds the directions in which a set of points varies most.",

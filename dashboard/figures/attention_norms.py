@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -81,12 +82,22 @@ def framed_norms(
 
 
 def plot_attention_norms(
-    attentions: Any, values: Any, projection: Any, tokens: Sequence[str], head: int | None = None
+    attentions: Any,
+    values: Any,
+    projection: Any,
+    tokens: Sequence[str],
+    head: int | None = None,
+    *,
+    residual: Any = None,
+    layer_norm: tuple[Any, float] | None = None,
+    bias: Any = None,
 ) -> go.Figure:
     """Draw ‖α f(x)‖, how long what each token takes from each other is, from plain Hugging Face tensors.
 
-    f(x) = (x W_V + b_V) W_O (Kobayashi et al. 2020, equation 3), without the output projection's bias, the residual
-    connection and the norms.
+    f(x) = (x W_V + b_V) W_O (Kobayashi et al. 2020, equation 3), without the output projection's bias. With `residual`,
+    a token's own vector has the residual connection, too; with `layer_norm`, every vector goes through the linear part
+    of the LayerNorm that reads their sum: less its mean, divided by the sum's standard deviation, times γ (Kobayashi et
+    al. 2021). β is in no vector.
 
     Args:
         attentions: one layer's (head, query, key) weights, with or without a batch axis of 1; tensors or arrays.
@@ -95,9 +106,14 @@ def plot_attention_norms(
             a `Conv1D` (GPT-2).
         tokens: one text per token.
         head: which head; None for the sum of all heads of the layer, ‖Σ_h α_h f_h(x)‖.
+        residual: (token, hidden), with or without a batch axis of 1, what the layer's attention is added to; None to
+            leave it out. It needs all heads.
+        layer_norm: (γ, ε), the `weight` (hidden,) and `eps` of the LayerNorm after that sum; None to leave it out.
+        bias: (hidden,) the output projection's bias, which counts in the sum's standard deviation only.
 
     Raises:
-        RunShapeError: the arrays do not fit one another. BadSelectionError: there is no such head.
+        RunShapeError: the arrays do not fit one another, or one that they need is not given.
+        BadSelectionError: there is no such head, or one is given with a residual connection.
     """
     weights, value, matrix = (as_array(one).astype(np.float64) for one in (attentions, values, projection))
     weights, value = (one[0] if one.ndim == 4 and one.shape[0] == 1 else one for one in (weights, value))
@@ -105,13 +121,16 @@ def plot_attention_norms(
     heads = len(weights)
     if head is not None and not 0 <= head < heads:
         raise BadSelectionError(f"There is no head {head}. Choose one of 0 to {heads - 1}.")
+    if layer_norm is not None and residual is None:
+        raise RunShapeError("A LayerNorm reads the sum with the residual connection. Give residual, too.")
+    if residual is not None and head is not None:
+        raise BadSelectionError("The residual connection is added to all heads together. Leave out head or residual.")
     shared = value.repeat(heads // len(value), axis=0)
     by_head = matrix.T.reshape(heads, value.shape[2], -1)
     if head is None:
         passed = np.einsum("hkd,hdo->kho", shared, by_head)
-        gram = passed @ passed.transpose(0, 2, 1)
-        rows = weights.transpose(2, 1, 0)  # (key, query, head)
-        found = np.sqrt(np.maximum(((rows @ gram) * rows).sum(axis=2).T, 0))
+        block = _Block.of(residual, layer_norm, bias, passed.shape[::2])
+        found = _block_norms(weights.transpose(2, 1, 0), passed, block)
     else:
         found = weights[head] * np.linalg.norm(shared[head] @ by_head[head], axis=1)
     above = np.nan_to_num(np.triu(weights, 1), nan=0.0)
@@ -119,7 +138,8 @@ def plot_attention_norms(
     allowed = np.tril(np.ones(found.shape, dtype=bool)) if causal else np.ones(found.shape, dtype=bool)
     figure = framed_norms(found, allowed, list(tokens), list(tokens), "norm", largest(found, allowed))
     where = "all heads of the layer together" if head is None else f"head {head}"
-    title = {"text": f"‖α f(x)‖ from rows (queries) to columns (keys), {where}; colour shows its root"}
+    added = ["" if residual is None else ", with residual", "" if layer_norm is None else " and LayerNorm"]
+    title = {"text": f"‖α f(x)‖ from rows (queries) to columns (keys), {where}{''.join(added)}; colour shows its root"}
     figure.update_layout(
         title={**title, "font": {"size": 13}},
         margin={"t": figure.layout.margin.t + 30},
@@ -127,6 +147,46 @@ def plot_attention_norms(
         paper_bgcolor=COLOURS.surface,
     )
     return in_theme(figure, LIGHT)
+
+
+@dataclass(frozen=True)
+class _Block:
+    """What follows attention: (token, hidden) `residual`, the LayerNorm's (hidden,) `gain` and `epsilon`, and the
+    (hidden,) `bias` of the output projection."""
+
+    residual: np.ndarray | None
+    gain: np.ndarray | None
+    epsilon: float
+    bias: np.ndarray
+
+    @classmethod
+    def of(cls, residual: Any, layer_norm: tuple[Any, float] | None, bias: Any, shape: tuple[int, ...]) -> _Block:
+        """Read what is given; raise `RunShapeError` unless it fits (token, hidden)."""
+        gain, epsilon = (None, 0.0) if layer_norm is None else layer_norm
+        states, gains, added = (None if one is None else as_array(one).astype(float) for one in (residual, gain, bias))
+        if states is not None:
+            states = states[0] if states.ndim == 3 and len(states) == 1 else states
+        for name, one, wanted in (("residual", states, shape), ("γ", gains, shape[1:]), ("bias", added, shape[1:])):
+            if one is not None and one.shape != wanted:
+                raise RunShapeError(f"The {name} is {one.shape}. Give {wanted}, as the output projection writes.")
+        return cls(states, gains, float(epsilon), np.zeros(shape[1:]) if added is None else added)
+
+
+def _block_norms(rows: np.ndarray, passed: np.ndarray, block: _Block) -> np.ndarray:
+    """(query, key) norms, from (key, query, head) weights and (key, head, hidden) vectors: never N² × hidden."""
+    own = np.einsum("tth,tho->to", rows, passed)
+    deviation = np.ones(len(own))
+    if block.residual is not None:
+        own = own + block.residual
+    if block.residual is not None and block.gain is not None:
+        total = np.tensordot(rows, passed, axes=([0, 2], [0, 1])) + block.residual + block.bias
+        deviation = np.sqrt(total.var(axis=1) + block.epsilon)
+        own, passed = (block.gain * (one - one.mean(axis=-1, keepdims=True)) for one in (own, passed))
+    gram = passed @ passed.transpose(0, 2, 1)
+    found: np.ndarray = np.sqrt(np.maximum(((rows @ gram) * rows).sum(axis=2).T, 0))
+    if block.residual is not None:
+        np.fill_diagonal(found, np.linalg.norm(own, axis=1))
+    return found / deviation[:, None]
 
 
 def _check_parts(weights: np.ndarray, value: np.ndarray, matrix: np.ndarray, tokens: Sequence[str]) -> None:

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.capture.tokens import tokenize
 from dashboard.contracts.run import ModelRun
 from tests.browser.test_access import found_by_axe
+from tests.integration.test_block_norms import direct, of_bert
 from tests.support.bundled_models import bundled_model
 from tests.support.person import Person
 
@@ -79,6 +81,58 @@ def test_all_heads_and_weights_are_chosen_in_the_options(person: Person, causal:
     mean = np.mean([causal.attention(23, head)[15, 1] for head in range(9)])
     expect(person.at("norms-footer")).to_contain_text(f"mean weight {mean:.3g}")
     expect(person.title("norms")).to_contain_text("all heads together: what ·to (15) attends to")
+
+
+def choose(person: Person, heads: str) -> None:
+    """Choose what the norms are of, in the tab's options."""
+    if not person.page.locator(f'#norms-heads input[value="{heads}"]').is_visible():
+        person.page.locator("#norms-panel .options-box > summary").click()
+    person.page.locator(f'#norms-heads input[value="{heads}"]').click()
+
+
+def given(run: ModelRun, layer: int) -> np.ndarray:
+    """(query, key, hidden) what each token gets from each other in MiniLM, past LayerNorm: from weights and hooks."""
+    loaded = bundled_model("minilm-l6")
+    before = loaded.model.config._attn_implementation
+    loaded.model.set_attn_implementation("eager")
+    try:
+        inputs, _tokens = tokenize(loaded.tokenizer, run.text)
+        return direct(loaded.model, of_bert, inputs, loaded.info.layers, loaded.info.heads)[layer].normed
+    finally:
+        loaded.model.set_attn_implementation(before)
+
+
+def test_residual_and_layernorm_are_chosen_and_the_mixing_ratio_is_said(person: Person, encoder: ModelRun) -> None:
+    open_norms(person, encoder, token=4, second=2, layer=3)
+    choose(person, "layernorm")
+    title = person.title("norms")
+    expect(title).to_contain_text("Layer 3, all heads with residual connection and LayerNorm", timeout=60_000)
+    vectors = given(encoder, 3)
+    footer, own = person.at("norms-footer"), vectors[4, 4]
+    others = float(np.linalg.norm(vectors[4].sum(axis=0) - own))
+    ratio = others / (others + float(np.linalg.norm(own)))
+    expect(footer).to_contain_text(f"norm {np.linalg.norm(vectors[4, 2]):.3g}")
+    expect(footer).to_contain_text(f"from itself {np.linalg.norm(own):.3g}")
+    expect(footer).to_contain_text(f"mixing ratio {100 * ratio:.1f}\u00a0%")
+    person.settled()
+    person.page.mouse.click(*person.page.evaluate(AT, [6, 3]))
+    person.selects(layer=3, token=6, second=3).settled()
+    expect(footer).to_contain_text(f"norm {np.linalg.norm(vectors[6, 3]):.3g}")
+    expect(footer).to_contain_text(f"from itself {np.linalg.norm(vectors[6, 6]):.3g}")
+    assert "norms-heads=layernorm" in person.page.url
+    person.page.locator("#norms-panel .options-box > summary").click()
+    choose(person, "one")
+    expect(title).to_contain_text("Layer 3, head 0: what ")
+
+
+def test_a_pre_norm_model_says_why_it_has_no_layernorm_here(person: Person, causal: ModelRun) -> None:
+    open_norms(person, causal)
+    choose(person, "layernorm")
+    body = person.at("norms-body")
+    expect(body).to_contain_text("no LayerNorm stands after the sum of attention and residual", timeout=60_000)
+    choose(person, "residual")
+    expect(person.title("norms")).to_contain_text("Layer 23, all heads with residual connection: what ·to (15)")
+    expect(person.at("norms-footer")).to_contain_text("mixing ratio")
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

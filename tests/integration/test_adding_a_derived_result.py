@@ -136,7 +136,7 @@ def test_what_cannot_be_had_is_a_named_error(run: ModelRun) -> None:
     masked = capture_run(tiny("bert"), words(9))
     with pytest.raises(MissingArrayError, match="predicts no next token"):
         derive(tiny("bert"), masked, NAME, first=1)
-    ours = "attention-aggregate, attention-norms, head-probe, logit-lens, masked-prediction, position-lens"
+    ours = "attention-aggregate, attention-norms, block-norms, head-probe, logit-lens, masked-prediction, position-lens"
     names = f"{ours}, shorter-context"
     with pytest.raises(BadRequestError, match=rf"no derived result “nothing”\. Choose one of {names}\."):
         kind_named("nothing")

@@ -307,6 +307,41 @@ def norms_results(run: ModelRun) -> list[Derived]:
     return [Derived(DerivedRequest.of(run.key, "attention-norms"), {"norms": norms, **grams}, {})]
 
 
+def block_vectors(run: ModelRun, layer: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(stage, query, key, hidden) float64: what each token gets from each other in a layer's attention block, with the
+    residual connection and past LayerNorm; then the LayerNorm's (hidden,) γ and (query,) standard deviations."""
+    rng, count = np.random.default_rng(37 + layer), len(run)
+    gain, deviation = rng.normal(size=HIDDEN), rng.uniform(0.5, 2, size=count)
+    weights = np.stack([run.attention(layer, head) for head in range(run.model.heads)]).astype(np.float64)
+    vectors = np.einsum("hqk,hko->qko", weights, passed_on(run)[layer])
+    vectors[np.arange(count), np.arange(count)] += run.hidden_states[layer]
+    normed = gain * (vectors - vectors.mean(axis=-1, keepdims=True)) / deviation[:, None, None]
+    return np.stack([vectors, normed]), gain, deviation
+
+
+def block_results(run: ModelRun) -> list[Derived]:
+    """The derived result "block-norms": of a causal model, which has no LayerNorm after the sum, and of others."""
+    if not norms_results(run):
+        return []
+    layers, count = range(run.model.layers), len(run)
+    others, own = np.full((2, 2, len(layers), count), np.nan, dtype=np.float32)
+    deviations = np.full((len(layers), count), np.nan, dtype=np.float32)
+    grams, (rows, columns) = {}, np.triu_indices(run.model.heads)
+    for layer in layers:
+        vectors, gain, deviation = block_vectors(run, layer)
+        stages = 1 if run.model.kind == "causal" else 2
+        itself = vectors[:stages, np.arange(count), np.arange(count)]
+        own[:stages, layer] = np.linalg.norm(itself, axis=-1)
+        others[:stages, layer] = np.linalg.norm(vectors[:stages].sum(axis=2) - itself, axis=-1)
+        if stages == 2:
+            f = passed_on(run)[layer]
+            mapped = gain * (f - f.mean(axis=-1, keepdims=True))
+            grams[f"gram/{layer}"] = np.einsum("hto,gto->thg", mapped, mapped)[:, rows, columns].astype(np.float32)
+            deviations[layer] = deviation
+    arrays = {"own": own, "others": others, "deviation": deviations, **grams}
+    return [Derived(DerivedRequest.of(run.key, "block-norms"), arrays, {})]
+
+
 def probe_results(run: ModelRun) -> list[Derived]:
     """The derived result "head-probe" of ten tokens, twice."""
     rng, shape = np.random.default_rng(31), (3, run.model.layers, run.model.heads)
@@ -325,7 +360,9 @@ def probe_results(run: ModelRun) -> list[Derived]:
 
 
 # of a run, whatever its kind: every result that a view shows
-RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (lens_results, norms_results, probe_results)
+RESULTS: tuple[Callable[[ModelRun], Iterable[Derived]], ...] = (
+    *(lens_results, norms_results, block_results, probe_results),
+)
 
 
 def with_results(run: ModelRun) -> ModelRun:

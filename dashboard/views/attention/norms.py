@@ -4,117 +4,52 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.attention_norms import head_norms, layer_norms, mean_weights
 from dashboard.components.glossary import term
-from dashboard.compute import attention_norms
-from dashboard.contracts.context import Context, Options
-from dashboard.contracts.derived import DerivedRequest
-from dashboard.contracts.passed_on import PassedOn
+from dashboard.contracts.context import Context
 from dashboard.contracts.table import Cell, Column, Table
-from dashboard.errors import MissingArrayError
 from dashboard.figures.attention_norms import framed_norms, largest, page_norms
 from dashboard.figures.spec import Spec
 from dashboard.figures.text import minus
 from dashboard.figures.tokens import run_labels
-from dashboard.views.controls import Choice
+from dashboard.views.attention.norms_numbers import (
+    HEADS,
+    VALUE,
+    Mixing,
+    Results,
+    Row,
+    is_of_one,
+    lacks,
+    mixing_of,
+    needs,
+    norms_of,
+    reads,
+    refusal,
+    requests,
+    results_of,
+    row_of,
+    shown,
+    stage_of,
+    weights_of,
+)
 from dashboard.views.declaration import Explanation, Sentence, View, Words, waits
 from dashboard.views.explanation import NOT_COMPUTED, named
 from dashboard.views.not_finite import not_finite_message
 from dashboard.views.tables import BLOCK, marked
 from dashboard.views.token_spans import token_at
 
-HEADS = Choice("heads", "Heads", (("one", "The selected head"), ("all", "All heads of its layer")))
-VALUE = Choice("value", "Show", (("norm", "Norms: weight × length of what is passed on"), ("weight", "Weights alone")))
 NAMED = 4  # keys in the footer
-
-
-@dataclass(frozen=True)
-class Row:
-    """One query's numbers for every key: (key,) `values` as shown, `weights` (their mean over heads), `norms`."""
-
-    values: np.ndarray
-    weights: np.ndarray
-    norms: np.ndarray
-
-
-def request(context: Context) -> DerivedRequest:
-    return DerivedRequest.of(context.run.key, attention_norms.NAME)
-
-
-def _refusal(context: Context) -> str:
-    """Why this run has no norms; "" if it can."""
-    try:
-        attention_norms.check(context.run, {})
-    except MissingArrayError as error:
-        return str(error)
-    return ""
-
-
-def needs(context: Context) -> tuple[DerivedRequest, ...]:
-    return () if context.run.corrected or _refusal(context) else (request(context),)
-
-
-def reads(options: Options) -> tuple[str, ...]:
-    return ("run", "stream", "layer", "head") if options["heads"] == "one" else ("run", "stream", "layer")
-
-
-def _passed(context: Context) -> PassedOn | None:
-    """What the tokens pass on; None if it is not computed, or cannot be."""
-    if _refusal(context):
-        return None
-    result = context.result(request(context))
-    return None if result is None else attention_norms.read(context.run, result)
-
-
-def _lacks(context: Context, passed: PassedOn) -> str:
-    """Why the selected layer has no such norms, as a sentence; "" if it has."""
-    layer = context.selection.layer
-    if np.isnan(passed.norms[layer]).all() and context.run.not_finite is None:
-        return f"The output projection of layer {layer} is not known, so it has no norms. Select another layer."
-    if context.options["heads"] == "all" and passed.grams[layer] is None and context.run.not_finite is None:
-        size = attention_norms.gram_bytes(context.run) / 1e6
-        return (
-            f"The norms over all heads need {size:,.0f}\u00a0MB for a text of this length, which is more than is kept. "
-            "Choose one head in Options, or run a shorter text."
-        )
-    return ""
-
-
-def _norms(context: Context, passed: PassedOn, first: int, last: int) -> np.ndarray:
-    """(query, key) norms of these queries, whatever is shown."""
-    attention, selection = context.attention, context.selection
-    if context.options["heads"] == "one":
-        return head_norms(attention, passed, selection.layer, selection.head, first, last)
-    return layer_norms(attention, passed, selection.layer, first, last)
-
-
-def _weights(context: Context, first: int, last: int) -> np.ndarray:
-    """(query, key) weights of these queries: of the head, or their mean over the heads of its layer."""
-    attention, selection = context.attention, context.selection
-    if context.options["heads"] == "one":
-        return attention.rows(selection.layer, selection.head, first, last)
-    return mean_weights(attention, selection.layer, first, last)
-
-
-def _shown(context: Context) -> np.ndarray | None:
-    """(query, key) of the figure; None if there is nothing to show."""
-    passed = _passed(context)
-    if passed is None or _lacks(context, passed):
-        return None
-    count = len(context.attention.asks)
-    values = _weights(context, 0, count) if context.options["value"] == "weight" else _norms(context, passed, 0, count)
-    return values if np.isfinite(values).any() else None
+TOGETHER = {None: "all heads together", "residual": "all heads with residual connection"}
+TOGETHER |= {"layernorm": "all heads with residual connection and LayerNorm"}
 
 
 def draw(context: Context) -> Spec | None:
-    values, attention = _shown(context), context.attention
+    values, attention = shown(context), context.attention
     if values is None:
         return None
     allowed, name = attention.allowed(context.selection.layer), context.options["value"]
@@ -125,7 +60,7 @@ def draw(context: Context) -> Spec | None:
 
 
 def export(context: Context) -> go.Figure | None:
-    values, attention, selection = _shown(context), context.attention, context.selection
+    values, attention, selection = shown(context), context.attention, context.selection
     if values is None:
         return None
     allowed, name = attention.allowed(selection.layer), context.options["value"]
@@ -134,59 +69,78 @@ def export(context: Context) -> go.Figure | None:
     return framed_norms(values, allowed, *sides, name, most, (selection.token, selection.second))
 
 
-def _row(context: Context, passed: PassedOn) -> Row:
-    query = context.selection.token
-    weights, norms = _weights(context, query, query + 1)[0], _norms(context, passed, query, query + 1)[0]
-    return Row(weights if context.options["value"] == "weight" else norms, weights, norms)
-
-
 def _where(context: Context) -> str:
-    head = f"head {context.selection.head}" if context.options["heads"] == "one" else "all heads together"
+    head = f"head {context.selection.head}" if is_of_one(context) else TOGETHER[stage_of(context)]
     return f"Layer {context.selection.layer}, {head}"
 
 
 def text(context: Context) -> Words:
-    passed, refusal = _passed(context), _refusal(context)
-    if passed is None:
-        if refusal:
-            return Words("Norms", message=[html.B("This model has no norms here."), html.P(refusal)])
-        waiting = html.Div(html.B("Computing what each token passes on …"), **waits(request(context)))
+    results, reason = results_of(context), refusal(context)
+    if results is None:
+        if reason:
+            return Words("Norms", message=[html.B("This model has no norms here."), html.P(reason)])
+        late = [asked for asked in requests(context) if context.result(asked) is None]
+        waiting = [html.Div(html.B("Computing what each token passes on …"), **waits(asked)) for asked in late]
         return Words("Norms", message=waiting, waiting=True)
-    lacks = _lacks(context, passed)
-    if lacks:
-        return Words("Norms", message=html.B(lacks))
-    row = _row(context, passed)
+    lacking = lacks(context, results)
+    if lacking:
+        return Words("Norms", message=html.B(lacking))
+    row = row_of(context, results)
     if not np.isfinite(row.values).any():
         return Words("Norms", message=not_finite_message(context.run, "These norms are not finite."))
     token = [token_at(context.attention.asks, context.selection.token), f" ({context.selection.token})"]
     ends = " attends to" if context.options["value"] == "weight" else " takes from each token"
-    return Words([f"{_where(context)}: what ", *token, ends], _caption(context), _footer(context, passed, row))
+    return Words([f"{_where(context)}: what ", *token, ends], _caption(context), _footer(context, results, row))
 
 
 def _caption(context: Context) -> str:
-    one = context.options["heads"] == "one"
+    one, stage = is_of_one(context), stage_of(context)
     if context.options["value"] == "weight":
         what = "The weight alone" if one else "The mean weight over the heads"
         return f"{what}. Stronger colour means more attention (square-root scale)."
+    if stage is not None:
+        what = "The length of what all heads together add from a token; from itself, also what was there before"
+        through = ", through the LayerNorm after their sum" if stage == "layernorm" else ""
+        return f"{what}{through} (square-root scale). Without biases{' and β' if through else ''}."
     what = "Weight times the length of what the head passes on from a token, ‖α f(x)‖"
     if not one:
         what = "The length of what all heads together add from a token, ‖Σ α f(x)‖"
     return f"{what} (square-root scale). Without residual connection and norms."
 
 
-def _footer(context: Context, passed: PassedOn, row: Row) -> list[Any]:
+def _footer(context: Context, results: Results, row: Row) -> list[Any]:
     """The norm of the second token, or of the longest, and what it is made of; then the next ones."""
     selection, answers = context.selection, context.attention.answers
     order = [int(key) for key in np.argsort(-np.nan_to_num(row.values, nan=-1.0), kind="stable")]
     key = order[0] if selection.second is None else selection.second
     parts: list[Any] = [token_at(answers, key), html.Span(f" ({key})", className="pos")]
     found = [html.Span(parts, className="number"), _number("norm", row.norms[key])]
-    found.append(_number("weight" if context.options["heads"] == "one" else "mean weight", row.weights[key]))
-    if context.options["heads"] == "one":
-        found.append(_number("‖f(x)‖", passed.norms[selection.layer, selection.head, key]))
+    found.append(_number("weight" if is_of_one(context) else "mean weight", row.weights[key]))
+    if is_of_one(context):
+        found.append(_number("‖f(x)‖", results.passed.norms[selection.layer, selection.head, key]))
     rest = [other for other in order if other != key and row.values[other] > 0][: NAMED - 1]
     lead = [html.Span("Next", className="lead-in")] if rest else []
-    return [*found, *lead, *(_key(context, other, row.values[other]) for other in rest)]
+    mixing = mixing_of(context, results)
+    end = [] if mixing is None else [html.Span(className="line-end"), *_mixed(context, mixing)]
+    return [*found, *lead, *(_key(context, other, row.values[other]) for other in rest), *end]
+
+
+def _mixed(context: Context, mixing: Mixing) -> list[html.Span]:
+    """What the selected token gets from itself and from the others, as norms, and the mixing ratio."""
+    token = context.selection.token
+    ratio = html.B(_percent(mixing.ratio[token]), title=f"{mixing.ratio[token]:.9g}")
+    asker = html.Span([token_at(context.attention.asks, token), html.Span(f" ({token})", className="pos")])
+    return [
+        html.Span([asker, " gets"], className="number"),
+        _number("from itself", mixing.own[token]),
+        _number("from all others", mixing.others[token]),
+        html.Span(["mixing ratio ", ratio], className="number"),
+    ]
+
+
+def _percent(share: float) -> str:
+    """ "24.1 %"."""
+    return f"{100 * share:.1f}\u00a0%" if math.isfinite(share) else "–"
 
 
 def _key(context: Context, key: int, value: float) -> html.Span:
@@ -204,74 +158,98 @@ def _short(value: float) -> str:
 
 
 def explain(context: Context) -> Explanation:
-    """What a cell is, the longest vector that the selected token takes, and whether its weight is the largest, too."""
-    one, passed = context.options["heads"] == "one", _passed(context)
-    what: Sentence = ["From each token that it attends to, a ", term("head"), " takes a vector: its "]
-    what += [term("attention"), " weight times what that token passes on; the norm is the length of that vector."]
-    if passed is None:
-        return what, [_refusal(context)] if _refusal(context) else NOT_COMPUTED, ["Weights alone are in the heatmap."]
-    if _lacks(context, passed):
-        return what, [_lacks(context, passed)], ["Weights alone are in the heatmap."]
-    row = _row(context, passed)
+    """What a cell is, the longest vector that the selected token takes, and what that says of weights, or of mixing."""
+    results, what = results_of(context), _what_is_shown(context)
+    if results is None:
+        return what, [refusal(context)] if refusal(context) else NOT_COMPUTED, ["Weights alone are in the heatmap."]
+    if lacks(context, results):
+        return what, [lacks(context, results)], ["Weights alone are in the heatmap."]
+    row, selection = row_of(context, results), context.selection
     if not (np.isfinite(row.norms).all() and np.isfinite(row.weights).all()):
         return what, ["The numbers are not finite here."], ["So no token can be compared with another."]
-    asks, answers = context.attention.asks, context.attention.answers
+    asks, answers, one = context.attention.asks, context.attention.answers, is_of_one(context)
     longest, heaviest = int(row.norms.argmax()), int(row.weights.argmax())
-    by = f"head {context.selection.head} of layer {context.selection.layer}" if one else "all heads of this layer"
-    most: Sentence = ["For ", *named(asks, context.selection.token), f" in {by}, the longest comes from "]
+    by = f"head {selection.head} of layer {selection.layer}" if one else "all heads of this layer"
+    most: Sentence = ["For ", *named(asks, selection.token), f" in {by}, the longest comes from "]
     largest_weight = "weight" if one else "mean weight"
     most += [*named(answers, longest), f": norm {_short(float(row.norms[longest]))}, at a {largest_weight} of "]
     most += [f"{_short(float(row.weights[longest]))}."]
+    mixing = mixing_of(context, results)
+    if mixing is not None:
+        return what, most, _explain_mixing(selection.token, mixing)
     if longest == heaviest:
         return what, most, [f"The largest {largest_weight} is on the same token."]
     other: Sentence = [f"The largest {largest_weight}, {_short(float(row.weights[heaviest]))}, is on "]
     return what, most, [*other, *named(answers, heaviest), f", whose norm is {_short(float(row.norms[heaviest]))}."]
 
 
+def _what_is_shown(context: Context) -> Sentence:
+    stage = stage_of(context)
+    if stage is None:
+        what: Sentence = ["From each token that it attends to, a ", term("head"), " takes a vector: its "]
+        what += [term("attention"), " weight times what that token passes on; the norm is the length of that vector."]
+        return what
+    what = ["A cell is the length of the vector that a token gets from another through all ", term("heads", "head")]
+    what += ["; the one from itself includes the ", term("residual connection")]
+    return [*what, *([", each past the ", term("LayerNorm")] if stage == "layernorm" else []), "."]
+
+
+def _explain_mixing(token: int, mixing: Mixing) -> Sentence:
+    own, others = (_short(float(one[token])) for one in (mixing.own, mixing.others))
+    found: Sentence = [f"What all other tokens give it together has norm {others}, what it keeps of itself {own}: a "]
+    return [*found, term("mixing ratio"), f" of {_percent(mixing.ratio[token])}."]
+
+
 def table(context: Context) -> Table | None:
     """One row per key of the selected query; in a file, one per pair of tokens."""
-    passed = _passed(context)
-    if passed is None or _lacks(context, passed):
+    results = results_of(context)
+    if results is None or lacks(context, results):
         return None
-    one = context.options["heads"] == "one"
+    one, mixing = is_of_one(context), mixing_of(context, results)
     columns = [Column("Weight" if one else "Mean weight"), *([Column("‖f(x)‖")] if one else []), Column("Norm")]
     queries, keys = context.attention.shape
     title = f"{_where(context)}: weights, and norms ‖α f(x)‖"
+    if mixing is not None:
+        title = f"{_where(context)}: mean weights, norms and mixing ratios"
+        columns.append(Column("Mixing ratio of the query" if context.whole else "Its own mixing ratio"))
     if context.whole:
         sides = [Column(name) for name in ("Query", "Query token", "Key", "Key token")]
-        return Table(title, (*sides, *columns), _all_pairs(context, passed), queries * keys)
+        return Table(title, (*sides, *columns), _all_pairs(context, results), queries * keys)
     query, labels = context.selection.token, run_labels(context.attention.answers)
-    cells = next(_numbers(context, passed, query, query + 1))
+    cells = next(_numbers(context, results, query, query + 1))
+    if mixing is not None:
+        cells = [(*row, _cell(mixing.ratio[key], True)) for key, row in enumerate(cells)]
     rows = [(key, label, *cells[key]) for key, label in enumerate(labels)]
     heads = (Column("Key"), Column("Token"), *columns)
     return Table(f"{title}, of token {query}", heads, rows, len(rows), marked(context.selection), "second")
 
 
-def _numbers(context: Context, passed: PassedOn, first: int, last: int) -> Iterator[list[tuple[Cell, ...]]]:
+def _numbers(context: Context, results: Results, first: int, last: int) -> Iterator[list[tuple[Cell, ...]]]:
     """Yield the cells of each query's row, one tuple per key; None where the mask forbids it, or a value is not
     finite."""
     layer, head = context.selection.layer, context.selection.head
-    weights, norms = _weights(context, first, last), _norms(context, passed, first, last)
+    weights, norms = weights_of(context, first, last), norms_of(context, results, first, last)
     allowed = context.attention.allowed(layer, first, last)
-    own = passed.norms[layer, head]
+    own = results.passed.norms[layer, head]
     for row in range(last - first):
         found: list[tuple[Cell, ...]] = []
         for key, may in enumerate(allowed[row].tolist()):
-            length = (_cell(own[key], True),) if context.options["heads"] == "one" else ()
+            length = (_cell(own[key], True),) if is_of_one(context) else ()
             found.append((_cell(weights[row, key], may), *length, _cell(norms[row, key], may)))
         yield found
 
 
-def _all_pairs(context: Context, passed: PassedOn) -> Iterator[tuple[Cell, ...]]:
+def _all_pairs(context: Context, results: Results) -> Iterator[tuple[Cell, ...]]:
     queries, keys = context.attention.shape
     asks, answers = (
         [token.text for token in side.tokens] for side in (context.attention.asks, context.attention.answers)
     )
-    height = max(1, BLOCK // keys)
+    mixing, height = mixing_of(context, results), max(1, BLOCK // keys)
     for first in range(0, queries, height):
-        for row, cells in enumerate(_numbers(context, passed, first, min(queries, first + height)), start=first):
+        for row, cells in enumerate(_numbers(context, results, first, min(queries, first + height)), start=first):
+            ratio = () if mixing is None else (_cell(mixing.ratio[row], True),)
             for key in range(keys):
-                yield row, asks[row], key, answers[key], *cells[key]
+                yield row, asks[row], key, answers[key], *cells[key], *ratio
 
 
 def _cell(value: float, may: bool) -> Cell:

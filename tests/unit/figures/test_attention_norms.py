@@ -38,6 +38,42 @@ def test_heads_that_write_against_each_other_cancel() -> None:
     assert told(figure) == [["0"]]
 
 
+STATES = np.array([[1.0, 1.0], [4.0, -1.0]])  # (token, hidden)
+
+
+def test_the_residual_connection_by_hand() -> None:
+    """Token 1 keeps (¾, −1) and (4, −1): together (4.75, −2); what it takes from token 0 stays as it was."""
+    figure = plot_attention_norms(WEIGHTS, VALUES, PROJECTION, TOKENS, residual=FakeTensor(STATES[None]))
+    wanted = [[np.hypot(3 + 1, -6 + 1), 0], [np.hypot(0.25 * 3, 0.5 * 6), np.hypot(4.75, -2)]]
+    assert told(figure) == [[f"{value:.6g}" for value in row] for row in wanted]
+
+
+def test_layernorm_by_hand() -> None:
+    """Of two numbers (u, v), the mean off leaves ±(u − v) / 2, and the standard deviation is |u − v| / 2."""
+    figure = plot_attention_norms(
+        *(WEIGHTS, VALUES, PROJECTION, TOKENS), residual=STATES, layer_norm=(np.array([2.0, 1.0]), 0.0), bias=[0.5, 0]
+    )
+    # token 0: (3 + 1, −6 + 1) is all it has, and with the bias (4.5, −5): 9 / 9.5, times γ (2, 1)
+    # token 1: (0.75, −3) and (4.75, −2), with the bias (6, −5): 3.75 / 11 and 6.75 / 11
+    wanted = [[9 / 9.5, 0], [3.75 / 11, 6.75 / 11]]
+    assert told(figure) == [[f"{value * 5**0.5:.6g}" for value in row] for row in wanted]
+    assert "with residual and LayerNorm" in figure.layout.title.text
+
+
+def test_what_the_block_needs_is_asked_for() -> None:
+    norm = (np.ones(2), 1e-5)
+    with pytest.raises(RunShapeError, match="Give residual, too"):
+        plot_attention_norms(WEIGHTS, VALUES, PROJECTION, TOKENS, layer_norm=norm)
+    with pytest.raises(BadSelectionError, match="Leave out head or residual"):
+        plot_attention_norms(WEIGHTS, VALUES, PROJECTION, TOKENS, head=0, residual=STATES)
+    with pytest.raises(RunShapeError, match=r"The residual is \(1, 2\)\. Give \(2, 2\)"):
+        plot_attention_norms(WEIGHTS, VALUES, PROJECTION, TOKENS, residual=STATES[:1])
+    with pytest.raises(RunShapeError, match=r"The γ is \(3,\)\. Give \(2,\)"):
+        plot_attention_norms(WEIGHTS, VALUES, PROJECTION, TOKENS, residual=STATES, layer_norm=(np.ones(3), 0))
+    with pytest.raises(RunShapeError, match="The bias"):
+        plot_attention_norms(WEIGHTS, VALUES, PROJECTION, TOKENS, residual=STATES, layer_norm=norm, bias=np.ones(3))
+
+
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(RunShapeError, match="for 2 tokens"):
         plot_attention_norms(WEIGHTS[:, :1], VALUES, PROJECTION, TOKENS)

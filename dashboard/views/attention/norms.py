@@ -12,6 +12,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.attention_norms import head_norms, layer_norms, mean_weights
+from dashboard.analysis.attention_reading import NO_AIDS
 from dashboard.components.glossary import term
 from dashboard.compute import attention_norms
 from dashboard.contracts.context import Context, Options
@@ -27,6 +28,7 @@ from dashboard.views.controls import Choice
 from dashboard.views.declaration import Explanation, Sentence, View, Words, waits
 from dashboard.views.explanation import NOT_COMPUTED, named
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.reading import AIDS, aids_of
 from dashboard.views.tables import BLOCK, marked
 from dashboard.views.token_spans import token_at
 
@@ -165,13 +167,16 @@ def text(context: Context) -> Words:
 
 def _caption(context: Context) -> str:
     one = context.options["heads"] == "one"
+    aids = (
+        "" if aids_of(context.attention, context.options) == NO_AIDS else " Of all tokens: reading aids do not apply."
+    )
     if context.options["value"] == "weight":
         what = "The weight alone" if one else "The mean weight over the heads"
-        return f"{what}. Stronger colour means more attention (square-root scale)."
+        return f"{what}. Stronger colour means more attention (square-root scale).{aids}"
     what = "Weight times the length of what the head passes on from a token, ‖α f(x)‖"
     if not one:
         what = "The length of what all heads together add from a token, ‖Σ α f(x)‖"
-    return f"{what} (square-root scale). Without residual connection and norms."
+    return f"{what} (square-root scale). Without residual connection and norms.{aids}"
 
 
 def _footer(context: Context, passed: PassedOn, row: Row) -> list[Any]:
@@ -299,4 +304,5 @@ VIEW = View(
     export=export,
     needs=needs,
     controls=(HEADS, VALUE),
+    mentions=AIDS,
 )

@@ -664,10 +664,28 @@ interface LinesTold {
   drawn: LineDrawn[];
   chosen: number[];
   direction: "to" | "from" | "all";
+  /** By the token that each stands at; Plotly may drop it if there are none. */
+  words?: Record<number, [label: string, marks: number, last: number]>;
+}
+/** The tokens or words that lines join (assets/overlays/line-words.js). */
+interface LineUnits {
+  /** How many the text has. */
+  count: number;
+  isWord(token: number): boolean;
+  /** The token that stands for one. */
+  at(token: number | null | undefined): number | null;
+  short(token: number, longest?: number): string;
+  position(token: number): string;
+  repeated(token: number, longest: number): boolean;
+  /** Of a word, the piece that is chosen already, or its first. */
+  chosen(token: number, ...now: (number | null)[]): number;
+  named(token: number): (string | Node)[];
+  label(token: number, attributes: Attributes, parent: Element | null, longest: number, suffix: string): SVGTextElement;
 }
 /** Where everything of it is, in pixels (assets/overlays/lines.js). */
 interface LinesPlan {
   told: LinesTold;
+  units: LineUnits;
   arcs: boolean;
   most: number;
   suffix(token: number): string;
@@ -740,6 +758,35 @@ interface Sizes {
   layers: number;
   heads: number;
 }
+/** A head's place in the grid, in pixels. */
+interface HeadPlace {
+  layer: number;
+  head: number;
+  row: number;
+  column: number;
+  left: number;
+  top: number;
+  /** Of similar heads, counted from 1; 0 where there are no groups. */
+  group: number;
+}
+/** All heads' places (assets/components/head-layout.js). */
+interface HeadLayout {
+  rows: HeadPlace[][];
+  all: HeadPlace[];
+  of: Map<string, HeadPlace>; // by "layer.head"
+  side: number;
+  left: number;
+  top: number;
+  wide: number;
+  high: number;
+  groups: number;
+  byLayer: boolean;
+}
+/** The order of the heads, in groups; null by layer (dashboard/views/head_order.py). */
+interface HeadOrder {
+  groups: number[][][] | null;
+  said: string;
+}
 /** The grid of heads as it is drawn. */
 interface HeadGrid {
   canvas: HTMLCanvasElement;
@@ -750,6 +797,7 @@ interface HeadGrid {
   pitch: number;
   ratio: number;
   size: Sizes;
+  layout: HeadLayout;
   labels: HTMLElement[];
 }
 /** The shades of all heads in one picture. */
@@ -987,6 +1035,9 @@ interface App {
   tokenMark(token: number): { colour: string; below: string; said: string };
   markCaption(info: Info, brief?: boolean): string;
   markLegend(info: Info): void;
+  readsWords(): boolean;
+  wordOf(token: number): number[];
+  wordLines(token: number): Line[];
   openTabs(info: Info, controls: Control[]): Options | null;
   stripCaption(before: string): void;
   say(sentence: string): void;
@@ -1009,6 +1060,16 @@ interface App {
   fitsHeads(query: string): (row: HeadRow) => boolean;
   colourHeads(): void;
   headsTable(): number;
+  headLayout(box: HTMLElement, size: Sizes, groups: number[][][] | null): HeadLayout;
+  labelRows(
+    layout: HeadLayout,
+    selection: Selection | null,
+    write: (text: string, selected: boolean, style: string) => void,
+  ): void;
+  headOrder(redraw: () => void): HeadOrder | null;
+  headOrderAgain(): void;
+  headOrderTitle(layout: HeadLayout): string;
+  noteHeads(byScore: boolean): void;
   headPattern(layer: number, head: number): string;
   headPicture(layer: number, head: number, side: number): Promise<HTMLCanvasElement | null>;
   expectHeads(run: string, stamp: string): void;
@@ -1042,6 +1103,8 @@ interface App {
   labelBox(point: Point, direction: number[], wide: number, gap: number): Box;
   suffixes(info: Info): string[];
   reading(meta: FigureMeta): Reading;
+  lineUnits(told: LinesTold): LineUnits;
+  linesLegend(told: LinesTold | null): void;
   sayReading(meta: FigureMeta | null): void;
   cells: { paint(graph: Graph, cells: Cells | null, shown: FigureMeta | null): number; ready(): Promise<void> };
   exact(

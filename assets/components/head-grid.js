@@ -1,11 +1,10 @@
 /*
- * The layer × head grid: one picture of all heads, drawn at whole pixels, under one button a head. It stands in the
- * Heatmap, Lines or Heads tab, whichever is open; in Heads a score may colour it.
+ * The grid of heads: one picture of all heads, drawn at whole pixels, under one button a head. It stands in the
+ * Heatmap, Lines or Heads tab, whichever is open; in Heads a score may colour it. Where a head stands, head-layout.js
+ * says.
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
-  const LABELS = { top: 16, left: 22 };
-  const TITLE = 130; // pixels that the grid's title takes in any case
   /** @type {HeadGrid} */ let drawn;
   let coloured = "";
   let size = "";
@@ -68,10 +67,15 @@
   /* what its colours say: of which run, which score */
   function colouring(/** @type {GridScore | null} */ by) {
     const { info } = app.state;
-    return JSON.stringify([app.isOpen("heads") && app.headsTable(), info && by && [info.run, info.stamp, by.colour]]);
+    const { options } = app.state;
+    const asks = Object.entries(options).filter(([name]) => name.startsWith("attention-"));
+    const told = app.headScores();
+    const score = info && by && [info.run, info.stamp, by.colour, told?.columns];
+    return JSON.stringify([app.isOpen("heads") && app.headsTable(), asks, options["heads-sort"], told?.of, score]);
   }
   /** Draw the grid anew where another score colours it. */
   app.colourHeads = function () {
+    app.headOrderAgain();
     const moved = move();
     if (moved || colouring(score()) !== coloured) build();
   };
@@ -84,78 +88,91 @@
         ? { layers: model.layers, heads: model.heads }
         : null;
   }
-  function sides(/** @type {HTMLElement} */ box, /** @type {Sizes} */ { layers, heads }) {
-    const column = /** @type {HTMLElement} */ (box.closest(".heads-column"));
-    if (app.narrow()) {
-      const room = middleOf(column).clientWidth - LABELS.left - 24;
-      return Math.max(18, Math.min(44, Math.floor(room / heads) - 1));
-    }
-    const room = column.clientHeight - 28 - LABELS.top - app.byId("attention-heads-legend").offsetHeight;
-    const wide = middleOf(column).clientWidth;
-    const beside = app.isOpen("heads");
-    const widest =
-      Math.floor((Math.min(wide * 0.34, beside ? wide - app.headsTable() : wide) - LABELS.left) / heads) - 1;
-    const least = beside ? Math.max(4, Math.floor((TITLE - LABELS.left) / heads) - 1) : 8;
-    return Math.max(4, Math.min(26, Math.floor(room / layers) - 1, Math.max(least, widest)));
-  }
   function labelled(/** @type {number} */ index, /** @type {number} */ side, /** @type {number | null} */ selected) {
     const step = side >= 12 ? (side >= 20 ? 1 : 5) : side * 5 >= 12 ? 5 : 10;
     return index === selected || (index % step === 0 && (selected === null || Math.abs(index - selected) * side >= 11));
   }
 
-  function build() {
+  function build(again = false) {
     const box = app.byId("attention-heads");
     const size = shape();
     if (!box || !size) return;
     const by = score();
     coloured = colouring(by);
+    const order = app.headOrder(() => build());
     legend();
-    const side = sides(box, size);
+    app.noteHeads(Boolean(by));
+    const note = app.byId("attention-heads-note").offsetHeight;
+    const layout = app.headLayout(box, size, order && order.groups);
+    const { side, left, top: above } = layout;
     const pitch = side + 1;
     const inner = app.make("div", "heads-inner");
-    inner.style.width = LABELS.left + size.heads * pitch + 4 + "px";
-    inner.style.height = LABELS.top + size.layers * pitch + 4 + "px";
+    inner.style.width = layout.wide + 4 + "px";
+    inner.style.height = layout.high + 4 + "px";
     const top = app.make("div", "heads-top");
-    inner.append(top);
+    if (layout.byLayer) inner.append(top);
     const canvas = app.make("canvas");
     const ratio = window.devicePixelRatio || 1;
-    canvas.style.left = LABELS.left + "px";
-    canvas.style.top = LABELS.top + "px";
-    canvas.style.width = size.heads * pitch + "px";
-    canvas.style.height = size.layers * pitch + "px";
-    canvas.width = Math.round(size.heads * pitch * ratio);
-    canvas.height = Math.round(size.layers * pitch * ratio);
+    canvas.style.left = left + "px";
+    canvas.style.top = above + "px";
+    canvas.style.width = layout.wide - left + "px";
+    canvas.style.height = layout.high - above + "px";
+    canvas.width = Math.round((layout.wide - left) * ratio);
+    canvas.height = Math.round((layout.high - above) * ratio);
     canvas.setAttribute("aria-hidden", "true");
     inner.append(canvas);
-    if (app.state.info) addButtons(inner, size, pitch, side);
+    if (app.state.info) addButtons(inner, layout);
     const frame = app.make("div", "head-frame");
     frame.hidden = true;
     inner.append(frame);
     box.replaceChildren(inner);
-    drawn = { canvas, frame, inner, top, side, pitch, ratio, size, labels: [] };
+    if (!again && app.byId("attention-heads-note").offsetHeight !== note) {
+      build(true); // the note is as wide as the grid, and so of another height now
+      return;
+    }
+    drawn = { canvas, frame, inner, top, side, pitch, ratio, size, layout, labels: [] };
     const grid = drawn;
     app.paintHeads(grid, by && { ...by, step: (value) => step(by, value) }, () => grid === drawn);
     mark();
   }
-  /** @param {HTMLElement} inner @param {Sizes} size @param {number} pitch @param {number} side */
-  function addButtons(inner, size, pitch, side) {
-    for (let layer = 0; layer < size.layers; layer += 1) {
-      for (let head = 0; head < size.heads; head += 1) {
-        const button = document.createElement("button");
-        button.type = "button";
-        button.tabIndex = -1;
-        button.dataset.layer = `${layer}`;
-        button.dataset.head = `${head}`;
-        button.setAttribute("aria-pressed", "false");
-        button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${app.headPattern(layer, head)}`);
-        put(button, LABELS.left + head * pitch, LABELS.top + layer * pitch, side);
-        inner.append(button);
-      }
+  function addButtons(/** @type {HTMLElement} */ inner, /** @type {HeadLayout} */ { all, side, groups }) {
+    for (const { layer, head, left, top, group } of all) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.tabIndex = -1;
+      button.dataset.layer = `${layer}`;
+      button.dataset.head = `${head}`;
+      if (groups) button.dataset.group = `group ${group} of ${groups}`;
+      button.setAttribute("aria-pressed", "false");
+      const does = [app.headPattern(layer, head), ...(groups ? [`group ${group}`] : [])].join(", ");
+      button.setAttribute("aria-label", `Layer ${layer}, head ${head}: ${does}`);
+      put(button, left, top, side);
+      inner.append(button);
+    }
+  }
+  /**
+   * Label the layers and heads of a grid by layer.
+   *
+   * @param {(parent: HTMLElement, text: string, selected: boolean | null, style: string) => void} place
+   * @param {Selection | null} selection
+   */
+  function labelAxes(place, selection) {
+    const { inner, top, side, pitch, size, layout } = drawn;
+    const wide = side >= 10 && size.heads <= 12 ? Math.max(side, 20) : side;
+    for (let h = 0; h < size.heads; h += 1) {
+      if (!labelled(h, wide, selection ? selection.head : null)) continue;
+      const style = `left:${layout.left + h * pitch - 6}px;top:0;width:${side + 12}px;text-align:center`;
+      place(top, String(h), selection && selection.head === h, style);
+    }
+    for (let l = 0; l < size.layers; l += 1) {
+      if (!labelled(l, side, selection ? selection.layer : null)) continue;
+      const style = `left:0;top:${layout.top + l * pitch + side / 2 - 6}px;width:${layout.left - 6}px`;
+      place(inner, String(l), selection && selection.layer === l, style);
     }
   }
   function mark() {
     if (!drawn) return;
-    const { inner, top, frame, side, pitch, size } = drawn;
+    const { inner, frame, side, layout } = drawn;
     const selection = app.state.info ? app.state.selection : null;
     for (const label of drawn.labels) label.remove();
     drawn.labels = [];
@@ -166,29 +183,11 @@
       drawn.labels.push(label);
       parent.append(label);
     };
-    for (let h = 0; h < size.heads; h += 1) {
-      if (labelled(h, side >= 10 && size.heads <= 12 ? Math.max(side, 20) : side, selection ? selection.head : null)) {
-        place(
-          top,
-          String(h),
-          selection && selection.head === h,
-          `left:${LABELS.left + h * pitch - 6}px;top:0;width:${side + 12}px;text-align:center`,
-        );
-      }
-    }
-    for (let l = 0; l < size.layers; l += 1) {
-      if (labelled(l, side, selection ? selection.layer : null)) {
-        place(
-          inner,
-          String(l),
-          selection && selection.layer === l,
-          `left:0;top:${LABELS.top + l * pitch + side / 2 - 6}px;width:${LABELS.left - 6}px`,
-        );
-      }
-    }
+    if (layout.byLayer) labelAxes(place, selection);
+    else app.labelRows(layout, selection, (text, is, style) => place(inner, text, is, style));
     if (!selection) return;
     const around = (/** @type {HTMLElement} */ node, /** @type {number} */ layer, /** @type {number} */ head) =>
-      put(node, LABELS.left + head * pitch - 2, LABELS.top + layer * pitch - 2, side + 4);
+      put(node, Number(placeOf(layer, head)?.left) - 2, Number(placeOf(layer, head)?.top) - 2, side + 4);
     app.frameAdded(inner, around);
     frame.hidden = false;
     around(frame, selection.layer, selection.head);
@@ -202,29 +201,31 @@
       button.setAttribute("aria-pressed", "true");
       button.tabIndex = 0;
     }
-    if (app.narrow()) scrollTo(selection.layer);
+    if (app.narrow()) scrollTo(Number(placeOf(selection.layer, selection.head)?.top));
     else title();
   }
-  function scrollTo(/** @type {number} */ layer) {
+  const placeOf = (/** @type {number} */ layer, /** @type {number} */ head) => drawn.layout.of.get(`${layer}.${head}`);
+  function scrollTo(/** @type {number} */ top) {
     const box = app.byId("attention-heads");
-    const top = LABELS.top + layer * drawn.pitch;
-    if (top < box.scrollTop + LABELS.top || top + drawn.pitch > box.scrollTop + box.clientHeight) {
-      box.scrollTop = Math.max(0, top - 2 * drawn.pitch - LABELS.top);
+    const above = drawn.layout.top;
+    if (top < box.scrollTop + above || top + drawn.pitch > box.scrollTop + box.clientHeight) {
+      box.scrollTop = Math.max(0, top - 2 * drawn.pitch - above);
     }
     title();
   }
   function title() {
     const node = app.byId("attention-heads-title");
     if (!node || !drawn) return;
-    const text = app.narrow()
+    const isScrolled = app.narrow() && drawn.layout.byLayer;
+    const text = isScrolled
       ? `, layers ${Math.floor(app.byId("attention-heads").scrollTop / drawn.pitch)}–${Math.min(
           drawn.size.layers - 1,
           Math.floor(
-            (app.byId("attention-heads").scrollTop + app.byId("attention-heads").clientHeight - LABELS.top) /
+            (app.byId("attention-heads").scrollTop + app.byId("attention-heads").clientHeight - drawn.layout.top) /
               drawn.pitch,
           ) - 1,
         )} of 0–${drawn.size.layers - 1} in view`
-      : ", layer × head";
+      : app.headOrderTitle(drawn.layout);
     /** @type {ChildNode} */ (node.lastChild).textContent = text;
   }
 
@@ -251,8 +252,11 @@
     const step = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] }[event.key];
     if (!button || !step || event.altKey || event.ctrlKey || event.shiftKey || event.metaKey) return;
     event.preventDefault();
-    const layer = Math.max(0, Math.min(drawn.size.layers - 1, Number(button.dataset.layer) + step[0]));
-    const head = Math.max(0, Math.min(drawn.size.heads - 1, Number(button.dataset.head) + step[1]));
+    const { rows } = drawn.layout;
+    const from = placeOf(Number(button.dataset.layer), Number(button.dataset.head));
+    if (!from) return;
+    const row = rows[Math.max(0, Math.min(rows.length - 1, from.row + step[0]))];
+    const { layer, head } = row[Math.max(0, Math.min(row.length - 1, from.column + step[1]))];
     const next = drawn.inner.querySelector(`button[data-layer="${layer}"][data-head="${head}"]`);
     if (next) next.focus();
     app.propose({ layer, head });

@@ -24,7 +24,9 @@
     if (!button) return;
     over = button;
     const [layer, head] = [Number(button.dataset.layer), Number(button.dataset.head)];
-    const lines = [`Layer ${layer}, head ${head}`, app.headPattern(layer, head), ...scoreLine(layer, head)];
+    const { group } = button.dataset; // of similar heads, where the grid has groups
+    const name = `Layer ${layer}, head ${head}`;
+    const lines = [name, app.headPattern(layer, head), ...scoreLine(layer, head), ...(group ? [group] : [])];
     const show = (/** @type {Line[]} */ more) => {
       const { left, bottom } = button.getBoundingClientRect();
       app.tip([...lines, ...more], left, bottom);

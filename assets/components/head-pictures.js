@@ -86,13 +86,14 @@
   };
 
   /**
-   * Paint all heads of a grid { canvas, size, pitch, side, ratio }: their pictures, or a score's colours.
+   * Paint all heads of a grid { canvas, size, side, ratio, layout }: their pictures, or a score's colours.
    * `by`: the score { id, at(layer, head), step(value) }, or null; `isShown`: whether the grid is still the page's.
    */
   app.paintHeads = async function (grid, by, isShown) {
-    const { canvas, size, pitch, side, ratio } = grid;
+    const { canvas, size, side, ratio, layout } = grid;
     const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    const at = (/** @type {number} */ index) => Math.round(index * pitch * ratio);
+    /** @type {(place: HeadPlace) => [x: number, y: number]} */
+    const at = ({ left, top }) => [Math.round((left - layout.left) * ratio), Math.round((top - layout.top) * ratio)];
     const cell = Math.round(side * ratio);
     const { info } = app.state;
     const ground = info ? app.colour("var(--weight-0)") : app.colour("var(--hairline)");
@@ -107,8 +108,7 @@
         : "";
       paper.fillStyle = ground;
       paper.globalAlpha = 0.55;
-      for (let l = 0; l < size.layers; l += 1)
-        for (let h = 0; h < size.heads; h += 1) paper.fillRect(at(h), at(l), cell, cell);
+      for (const place of layout.all) paper.fillRect(...at(place), cell, cell);
       return;
     }
     /** @type {HeadShades | null} */ let heads = null; // of heads that are so small, there may be none
@@ -127,31 +127,28 @@
     const high = image ? image.height / size.layers : 0;
     paper.clearRect(0, 0, canvas.width, canvas.height);
     paper.imageSmoothingEnabled = false;
-    for (let l = 0; l < size.layers; l += 1) {
-      for (let h = 0; h < size.heads; h += 1) {
-        if (small) {
-          const score = /** @type {[Pattern, number, number | null][][]} */ (info.patterns)[l][h][1];
-          paper.fillStyle = app.colour(`var(--weight-${Math.round(8 * Math.sqrt(score))})`);
-          paper.fillRect(at(h), at(l), cell, cell);
-        } else if (image) paper.drawImage(image, h * wide, l * high, wide, high, at(h), at(l), cell, cell);
-      }
+    for (const place of layout.all) {
+      if (small) {
+        const [, score] = /** @type {[Pattern, number, number | null][][]} */ (info.patterns)[place.layer][place.head];
+        paper.fillStyle = app.colour(`var(--weight-${Math.round(8 * Math.sqrt(score))})`);
+        paper.fillRect(...at(place), cell, cell);
+      } else if (image)
+        paper.drawImage(image, place.head * wide, place.layer * high, wide, high, ...at(place), cell, cell);
     }
     canvas.dataset.run = info.run;
   };
 
   /**
    * @param {HeadGrid} grid @param {GridScore & { step(value: number): number }} by
-   * @param {(index: number) => number} at @param {number} cell
+   * @param {(place: HeadPlace) => [x: number, y: number]} at @param {number} cell
    */
-  function fillScores({ canvas, size }, by, at, cell) {
+  function fillScores({ canvas, layout }, by, at, cell) {
     const paper = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
     paper.clearRect(0, 0, canvas.width, canvas.height);
-    for (let l = 0; l < size.layers; l += 1) {
-      for (let h = 0; h < size.heads; h += 1) {
-        const value = by.at(l, h);
-        paper.fillStyle = app.colour(value === null ? "var(--hairline)" : `var(--weight-${by.step(value)})`);
-        paper.fillRect(at(h), at(l), cell, cell);
-      }
+    for (const place of layout.all) {
+      const value = by.at(place.layer, place.head);
+      paper.fillStyle = app.colour(value === null ? "var(--hairline)" : `var(--weight-${by.step(value)})`);
+      paper.fillRect(...at(place), cell, cell);
     }
     canvas.dataset.run = /** @type {Shows} */ (app.state).info.run;
     canvas.dataset.colour = by.id;

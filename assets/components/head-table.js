@@ -5,6 +5,7 @@
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const ID = "heads-rows";
+  const ASCENDING = ["head", "group"]; // begin with 0.0, and with the first group
   /** @type {GridApi} */ let api; // the grid's, when it is there
   /** @type {HeadScores | null} */ let shown = null; // what the figure says: { run, stamp, columns, rows }
   let filled = ""; // what the grid has: run, and filter
@@ -102,6 +103,7 @@
         headerName: one[by],
         headerTooltip: one.name,
         hide: !one.listed,
+        ...(ASCENDING.includes(one.id) ? { sortingOrder: ["asc", "desc"] } : {}),
         comparator: compare,
         minWidth: widthOf(one[by]),
         flex: 1,
@@ -157,7 +159,7 @@
   function sort() {
     const colId = option("sort");
     if (!api || !colId) return;
-    const down = (option("order") === "most") === (colId !== "head"); // heads begin with 0.0
+    const down = (option("order") === "most") === !ASCENDING.includes(colId);
     const wanted = down ? "desc" : "asc";
     const now = sorted();
     if (now && now.colId === colId && now.sort === wanted) return;
@@ -246,7 +248,7 @@
       }
       // who sorts wants to see the first
       if (source === "uiColumnSorted" && api.getDisplayedRowCount()) api.ensureIndexVisible(0, "top");
-      const most = (now.sort === "desc") === (now.colId !== "head");
+      const most = (now.sort === "desc") === !ASCENDING.includes(now.colId);
       const values = { sort: now.colId, order: most ? "most" : "least" };
       if (values.sort !== option("sort") || values.order !== option("order")) set(values);
     });

@@ -91,7 +91,7 @@
     }
     marked = [];
     const { selection, hover } = state;
-    if (hover) mark(hover.token, "hovered");
+    if (hover) for (const piece of app.wordOf(hover.token)) mark(piece, "hovered");
     for (const token of app.addedTokens()) {
       mark(token, "added");
       marked[marked.length - 1]?.setAttribute("aria-description", "added");
@@ -142,8 +142,7 @@
       warn(state.info);
     }
     // pieces stand together where the attention views read them as words
-    if (what === "run" || what === "options")
-      app.byId("tokens").classList.toggle("words", Boolean(state.options["attention-words"]));
+    if (what === "run" || what === "options") app.byId("tokens").classList.toggle("words", app.readsWords());
     if (what === "selection" || what === "hover") marks(state, what);
     if (what === "selection") bar(state);
     if (what === "selection" || what === "history") steps();
@@ -241,7 +240,7 @@
   function describe(/** @type {HTMLElement} */ button) {
     const token = Number(button.dataset.token);
     const { said } = app.tokenMark(token);
-    /** @type {Line[]} */ const lines = [[app.label(token), ` ${token}`]];
+    /** @type {Line[]} */ const lines = [...app.wordLines(token), [app.label(token), ` ${token}`]];
     if (said) lines.push(said);
     lines.push(...app.notes(token));
     const box = button.getBoundingClientRect();

@@ -1,6 +1,6 @@
 /*
  * Lines of Attention: two columns of tokens with a line for each weight, or arcs beside one column where there is no
- * room for two; the legend that switches heads; hover and clicks. The figure's `meta.lines` says what to draw
+ * room for two; hover and clicks. The figure's `meta.lines` says what to draw
  * (dashboard/figures/attention_lines.py).
  */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
@@ -35,10 +35,11 @@
     const { x0, x1, y0, y1 } = plane.box;
     const arcs = holder.clientWidth < NARROW;
     const most = arcs ? 8 : 12;
-    const always = told.tokens.length < info.labels.length || info.labels.length > 80;
-    const suffix = (/** @type {number} */ token) => (always || app.repeated(token, most) ? ` ${token}` : "");
+    const units = app.lineUnits(told);
+    const always = told.tokens.length < units.count || info.labels.length > 80;
+    const suffix = (/** @type {number} */ token) => (always || units.repeated(token, most) ? ` ${token}` : "");
     const wide = (/** @type {number} */ token) =>
-      CHARACTER * (Array.from(app.short(token, most)).length + suffix(token).length);
+      CHARACTER * (Array.from(units.short(token, most)).length + suffix(token).length);
     const room = Math.max(arcs ? 30 : 84, ...told.tokens.map(wide)) + 14;
     const from = told.direction === "from";
     const numbers = told.direction === "all" ? 0 : NUMBERS;
@@ -47,7 +48,8 @@
     const pitch = Math.min(TALLEST, (y1 - y0 - (arcs ? 14 : 0)) / Math.max(1, told.tokens.length));
     const rows = new Map(told.tokens.map((token, row) => [token, row]));
     const y = (/** @type {number} */ token) => y0 + pitch * (Number(rows.get(token)) + 0.5);
-    return { told, arcs, most, suffix, wide, left, right, pitch, y, top: y0, rows, from, numbers, edge: x1, start: x0 };
+    const ends = { edge: x1, start: x0 };
+    return { told, units, arcs, most, suffix, wide, left, right, pitch, y, top: y0, rows, from, numbers, ...ends };
   }
 
   /** The path of a line, and places along it. @param {LinesPlan} plan @param {LineDrawn} line */
@@ -75,12 +77,13 @@
 
   function drawLines(/** @type {LinesPlan} */ plan, /** @type {SVGElement} */ svg) {
     const { hover } = app.state;
-    const { told, rows, arcs } = plan;
-    const marked = hover && rows.has(hover.token) ? hover : null;
+    const { told, units, rows, arcs } = plan;
+    const marked = hover && { token: Number(units.at(hover.token)), key: units.at(hover.key) };
+    const isMarked = marked !== null && rows.has(marked.token);
     for (const line of told.drawn) {
       const [head, query, key, weight] = line;
       const touched =
-        !marked ||
+        !isMarked ||
         (typeof marked.key === "number"
           ? query === marked.token && key === marked.key
           : [query, key].includes(marked.token));
@@ -100,22 +103,24 @@
 
   /* the tokens whose labels come first where there is no room for all */
   /** @returns {number[]} */
-  function order(/** @type {LinesPlan} */ { told, rows }) {
+  function order(/** @type {LinesPlan} */ { told, units, rows }) {
     const { selection, hover } = /** @type {Shows} */ (app.state);
     const ends = [...told.drawn].reverse().flatMap(([, query, key]) => [query, key]);
     const first = [selection.token, hover && hover.token, selection.second, ...told.chosen, ...ends, ...told.tokens];
-    return [...new Set(first)].flatMap((token) => (typeof token === "number" && rows.has(token) ? [token] : []));
+    const wanted = new Set(first.map((token) => units.at(token)));
+    return [...wanted].flatMap((token) => (token !== null && rows.has(token) ? [token] : []));
   }
-  function emphasis(/** @type {number} */ token, /** @type {boolean} */ faint) {
+  function emphasis(/** @type {LineUnits} */ units, /** @type {number} */ token, /** @type {boolean} */ faint) {
     const { selection, hover } = /** @type {Shows} */ (app.state);
-    if (token === selection.token) return "selected";
-    if (token === selection.second) return "second";
-    if (hover && token === hover.token) return "hovered";
-    return app.addedTokens().includes(token) ? "added" : faint ? "faint" : "";
+    if (token === units.at(selection.token)) return "selected";
+    if (token === units.at(selection.second)) return "second";
+    if (hover && token === units.at(hover.token)) return "hovered";
+    const isAdded = app.addedTokens().some((one) => token === units.at(one));
+    return isAdded ? "added" : faint ? "faint" : "";
   }
   /** One column of labels. @param {LinesPlan} plan @param {SVGElement} svg @param {"query" | "key"} side */
   function drawLabels(plan, svg, side) {
-    const { told, left, right } = plan;
+    const { told, units, left, right } = plan;
     const isLeft = side === "query" || plan.arcs;
     const far = (told.direction === "from") === (side === "query"); // where the lines from the chosen tokens end
     /** @type {number[]} */ const taken = [];
@@ -123,6 +128,7 @@
       const y = plan.y(token);
       const readable = Boolean(told.readable[Number(plan.rows.get(token))]);
       const kind = emphasis(
+        units,
         token,
         plan.arcs ? !readable : far ? !readable : !told.chosen.includes(token) && told.direction !== "all",
       );
@@ -130,7 +136,7 @@
       taken.push(y);
       const wide = plan.wide(token);
       const x = isLeft ? left - 8 : right + 8;
-      app.svgToken(
+      units.label(
         token,
         { x, y: y + 4, "text-anchor": isLeft ? "end" : "start", class: kind },
         svg,
@@ -147,7 +153,7 @@
   }
   /** The exact weights of the first head, at the far ends. @param {LinesPlan} plan @param {SVGElement} svg */
   function drawNumbers(plan, svg) {
-    const { told, from, arcs } = plan;
+    const { told, units, from, arcs } = plan;
     const { selection } = /** @type {Shows} */ (app.state);
     const first = told.heads.findIndex(([, , on]) => on);
     if (first < 0 || !plan.numbers) return;
@@ -160,7 +166,7 @@
     /** @type {number[]} */ const taken = [];
     for (const [head, query, key, weight] of [...told.drawn].reverse()) {
       const [near, far] = from ? [key, query] : [query, key];
-      if (head !== first || near !== selection.token) continue;
+      if (head !== first || near !== units.at(selection.token)) continue;
       const y = plan.y(far);
       if (taken.some((other) => Math.abs(other - y) < LEAST)) continue;
       taken.push(y);
@@ -192,54 +198,11 @@
     write("is attended to (key)", plan.right + 8, plan.top - 6, plan.numbers && !plan.from ? "end" : "start");
   }
 
-  /* the legend: a switch for each head, which an option of the card remembers */
-  let written = "";
-  function legend(/** @type {LinesTold | null} */ told) {
-    const box = app.byId("lines-legend");
-    if (!box) return;
-    const now = JSON.stringify(told && [told.heads, told.dashes]);
-    if (now === written && box.children.length) return;
-    written = now;
-    const focused = /** @type {HTMLElement | null} */ (box.querySelector("button:focus"))?.dataset.head;
-    box.replaceChildren(...(told ? told.heads.map((head, i) => entry(told, head, i)) : []));
-    if (focused) /** @type {HTMLElement | null} */ (box.querySelector(`[data-head="${focused}"]`))?.focus();
-  }
-  /** @param {LinesTold} told @param {[number, number, number]} head @param {number} index */
-  function entry(told, head, index) {
-    const button = app.make("button", "line-switch");
-    button.type = "button";
-    button.dataset.head = nameOf(head);
-    button.setAttribute("aria-pressed", String(Boolean(head[2])));
-    const does = head[2] ? "drawn; click to leave it out" : "not drawn; click to draw it";
-    button.title = `Layer ${head[0]}, head ${head[1]}: ${does}`;
-    const swatch = app.svg("svg", { width: 28, height: 8, "aria-hidden": "true" });
-    const line = app.svg(
-      "line",
-      { x1: 0, x2: 28, y1: 4, y2: 4, "stroke-width": 4, class: `weight-line line-of-${index % 3}` },
-      swatch,
-    );
-    const dash = told.dashes[index % told.dashes.length];
-    if (dash !== "solid") line.setAttribute("stroke-dasharray", dash.replaceAll("px", ""));
-    button.append(swatch, nameOf(head));
-    return button;
-  }
-  document.addEventListener("click", (event) => {
-    const button = event.target.closest && event.target.closest("#lines-legend button");
-    if (!button) return;
-    const name = String(button.dataset.head);
-    const here = [...document.querySelectorAll("#lines-legend button")].map(({ dataset }) => dataset.head);
-    const off = String(app.state.options["lines-off"] || "")
-      .split(/[ ,]+/)
-      .filter((one) => here.includes(one)); // without those that are no longer selected
-    const next = off.includes(name) ? off.filter((one) => one !== name) : [...off, name];
-    app.history.set({ "lines-off": next.join(", ") });
-  });
-
   /** @type {LinesPlan | null} */ let plan = null;
   function draw(/** @type {Over} */ over) {
     over.svg.replaceChildren();
     plan = app.isOpen(VIEW) && app.state.selection ? planOf(over) : null;
-    legend(toldOf(over.graph));
+    app.linesLegend(toldOf(over.graph));
     if (!plan) return;
     drawHeadings(plan, over.svg);
     drawLines(plan, over.svg);
@@ -252,9 +215,10 @@
   /** @param {Over} _ @param {Point} at @returns {LinesHit | null} */
   function hit(_, { x, y }) {
     if (!plan) return null;
-    const { told, left, right, pitch, top } = plan;
+    const { told, units, left, right, pitch, top } = plan;
     const row = Math.floor((y - top) / pitch);
-    const token = told.tokens[row];
+    const { token: selected, second } = /** @type {Shows} */ (app.state).selection;
+    const token = told.tokens[row] === undefined ? undefined : units.chosen(told.tokens[row], selected, second);
     if (x < left - 2 || (!plan.arcs && x > right + 2))
       return token === undefined ? null : { token, mark: { token, source: VIEW } };
     let [best, away] = [/** @type {LineDrawn | null} */ (null), Infinity];
@@ -267,16 +231,25 @@
     return { line: best, mark: { token: best[1], key: best[2], source: VIEW } };
   }
   function lines(/** @type {LinesHit} */ { token, line }) {
-    if (!line) return [[app.label(Number(token)), ` ${token}`], ...app.notes(Number(token))];
+    const { told, units } = /** @type {LinesPlan} */ (plan);
+    if (!line) {
+      const at = Number(units.at(token));
+      if (units.isWord(at)) return [[...units.named(at), ` ${units.position(at)}`]];
+      return [[app.label(at), ` ${at}`], ...app.notes(at)];
+    }
     const [head, query, key, weight] = line;
-    const place = /** @type {LinesPlan} */ (plan).told.heads[head];
-    const pair = [...app.named(query), ` (${query}) attends to `, ...app.named(key), ` (${key})`];
+    const place = told.heads[head];
+    const named = (/** @type {number} */ one) => [...units.named(one), ` (${units.position(one)})`];
+    const pair = [...named(query), " attends to ", ...named(key)];
     return [pair, [`layer ${place[0]}, head ${place[1]}: weight `, app.make("b", "", app.precise(weight))]];
   }
   /** @param {Over} _ @param {LinesHit} found @param {MouseEvent} event */
   function choose(_, { token, line }, event) {
     if (line) {
-      const [near, far] = plan && plan.from ? [line[2], line[1]] : [line[1], line[2]];
+      const { units, from } = /** @type {LinesPlan} */ (plan);
+      const { token: selected, second } = /** @type {Shows} */ (app.state).selection;
+      const near = units.chosen(from ? line[2] : line[1], selected, second);
+      const far = line[1] === line[2] ? near : units.chosen(from ? line[1] : line[2], second, selected);
       app.propose(near === far ? { token: near } : { token: near, second: far }, VIEW);
     } else if (event.ctrlKey || event.metaKey) app.add("tokens", `${token}`, VIEW);
     else if (event.shiftKey) app.asSecond(Number(token), VIEW);

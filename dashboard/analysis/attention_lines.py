@@ -108,18 +108,22 @@ def _strongest(found: np.ndarray) -> np.ndarray:
     return found[:, np.argsort(found[3], kind="stable")[-MOST_LINES:]]
 
 
-def tokens_shown(lines: Lines, count: int, chosen: Sequence[int], most: int = MOST_TOKENS) -> tuple[int, ...]:
+def tokens_shown(
+    lines: Lines, tokens: Sequence[int], chosen: Sequence[int], most: int = MOST_TOKENS
+) -> tuple[int, ...]:
     """Return the tokens to show: all of a short text; of a longer one the chosen ones, their neighbours, and the ends
     of the strongest lines, as far as there is room.
 
     Args:
-        count: the text's tokens.
+        tokens: all of the text's, in order; of merged words the tokens that stand for them. chosen: some of these.
     """
-    if count <= most:
-        return tuple(range(count))
+    if len(tokens) <= most:
+        return tuple(tokens)
+    places = {token: place for place, token in enumerate(tokens)}
     shown = set(chosen[:most])
     for token in chosen:
-        beside = {token - 1, token + 1} & set(range(count))
+        place = places[token]
+        beside = {*tokens[max(0, place - 1) : place], *tokens[place + 1 : place + 2]}
         if len(shown | beside) <= most:
             shown |= beside
     for query, key in zip(lines.query[::-1].tolist(), lines.key[::-1].tolist(), strict=True):

@@ -117,12 +117,12 @@ class AttentionReading:
     @cached_property
     def queries(self) -> tuple[Token, ...]:
         """A token, or a word as one, for each row."""
-        return _names(self.attention.asks, self.rows)
+        return tokens_of(self.attention.asks, self.rows)
 
     @cached_property
     def keys(self) -> tuple[Token, ...]:
         """A token, or a word as one, for each column."""
-        return _names(self.attention.answers, self.columns)
+        return tokens_of(self.attention.answers, self.columns)
 
     def row_of(self, token: int) -> int | None:
         """The row that holds a token; None if it is left out."""
@@ -236,19 +236,34 @@ def read_attention(
 def token_rows(reading: AttentionReading, first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
     """Weights and what is allowed, token by token: (query, key) each, for the queries `first` … `last` (exclusive).
 
-    What is left out has weight 0 and is not allowed. The reading must not merge words.
+    What is left out has weight 0 and is not allowed. A word stands at its first token (`standing`); its other pieces
+    are as if left out.
     """
     attention = reading.attention
     if reading.is_plain:
         return attention.rows(*reading.heads[0], first, last), attention.allowed(reading.layer, first, last)
     weights = np.zeros((last - first, len(attention.answers)), dtype=np.float32)
     allowed = np.zeros(weights.shape, dtype=bool)
-    rows = [index for index, group in enumerate(reading.rows) if first <= group[0] < last]
-    if rows and reading.columns:
-        begin, end = rows[0], rows[-1] + 1
-        at = np.ix_([reading.rows[row][0] - first for row in rows], [group[0] for group in reading.columns])
+    queries, keys = (
+        standing(stream, reading.aids)[[group[0] for group in groups]]
+        for stream, groups in ((attention.asks, reading.rows), (attention.answers, reading.columns))
+    )
+    begin, end = np.searchsorted(queries, (first, last)).tolist()
+    if begin < end and len(keys):
+        at = np.ix_(queries[begin:end] - first, keys)
         weights[at], allowed[at] = reading.weights(begin, end), reading.allowed(begin, end)
     return weights, allowed
+
+
+def standing(stream: Stream, aids: Aids) -> np.ndarray:
+    """(token,) int: the token that stands for each one: the first of its word if words are merged, otherwise itself."""
+    if not aids.words:
+        return np.arange(len(stream))
+
+    def look() -> np.ndarray:
+        return np.array([word[0] for word in words_of(stream) for _token in word], dtype=int)
+
+    return stream.remember("words stand at", look)
 
 
 def offered(stream: Stream) -> frozenset[str]:
@@ -341,7 +356,7 @@ def _merged(values: np.ndarray, groups: Sequence[Group], axis: int) -> np.ndarra
     return np.asarray(np.add.reduceat(values, starts, axis=axis))
 
 
-def _names(stream: Stream, groups: Sequence[Group]) -> tuple[Token, ...]:
+def tokens_of(stream: Stream, groups: Sequence[Group]) -> tuple[Token, ...]:
     """A token for each group: its own, or the word that its pieces make."""
     tokens = stream.tokens
     return tuple(tokens[group[0]] if len(group) == 1 else _word([tokens[at] for at in group]) for group in groups)

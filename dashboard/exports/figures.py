@@ -83,8 +83,20 @@ def standalone(name: str, state: ViewState, views: Sequence[View], library: Libr
             return _of_view(view, context_of(view, replace(state, large=view.card), library))
         for extra in view.more:
             if name == extra.name:
-                return _of_extra(extra, Context(library.run_of(state.selection), state.selection))
+                options = {**_by_setting(state, views), **state.options[view.name]}
+                return _of_extra(extra, Context(library.run_of(state.selection), state.selection, options))
     raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(names(views))}.")
+
+
+def _by_setting(state: ViewState, views: Sequence[View]) -> dict[str, Any]:
+    """Every view's options, by address parameter."""
+    return {
+        view.setting(control): state.options[view.name][control.name]
+        for view in views
+        if view.name in state.options
+        for control in view.controls
+        if control.name in state.options[view.name]
+    }
 
 
 def all_standalone(

@@ -71,11 +71,11 @@ def of_figure(
 
 
 def settings_of(view: View, options: Mapping[str, Any], run: ModelRun) -> dict[str, str]:
-    """A view's options in words, only those that apply to this run."""
+    """A view's options in words, only those that apply to this run and change its figure."""
     return {
         control.label: control.words(options[control.name])
         for control in view.applying(run, options)
-        if control != SHOW
+        if control != SHOW and not control.beside
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ WIDEST = {"to": 13, "from": 13, "all": 6}  # pixels of a line of weight 1
 ROW = 17  # pixels between two tokens of a standalone figure
 POINTS = 25  # of a curve
 Place = tuple[int, int]  # layer, head
+Word = tuple[str, int, int]  # label, the number of its characters before the text, and its last token
 BETWEEN = 360  # pixels between the columns of a standalone figure
 
 
@@ -65,13 +66,15 @@ def page_lines(
     on: Sequence[int],
     chosen: Sequence[int],
     direction: str,
+    words: Mapping[int, Word] | None = None,
 ) -> Spec:
     """The page's figure, which the page draws itself from `layout.meta.lines` (assets/overlays/lines.js): as two
     columns, or as arcs where there is no room for them.
 
     Args:
         tokens: the ones to show. heads: (layer, head) of all in the legend. on: the indices of those that the lines are
-            of. chosen: the tokens that the lines come from or go to, the selected one first.
+            of. chosen: the tokens that the lines come from or go to, the selected one first. words: those of several
+            pieces, by the token that each stands at.
     """
     drawn = [
         [on[int(head)], int(query), int(key), float(f"{weight:.6g}")]
@@ -86,6 +89,7 @@ def page_lines(
             "drawn": drawn,
             "chosen": list(chosen),
             "direction": direction,
+            "words": {str(token): list(word) for token, word in (words or {}).items() if token in set(tokens)},
         }
     }
     nothing = {"type": "scatter", "x": [None], "y": [None], "hoverinfo": "skip"}
@@ -213,7 +217,7 @@ def plot_attention_lines(
         return matrices[head][first:last], mask[first:last]
 
     every = strongest_lines(rows, len(places), (count, count), (token,), direction, least)
-    shown = tokens_shown(every, count, (token,))
+    shown = tokens_shown(every, range(count), (token,))
     lines = between(every, shown)
     names = axis_names(labels_of(list(tokens)))
     named = [(index, f"layer {layer}, head {head}") for index, (layer, head) in enumerate(places)]

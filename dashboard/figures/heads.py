@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from dashboard.figures.theme import COLOURS, LIGHT, axis, base_layout, in_theme
 GAP = 0.08  # gap between two heads, as a share of a head's side
 TILE = 34  # pixels of one head in the figure
 APART = 16  # minimum pixels between two labels of an axis
+NAME = 14  # pixels of a head's name below its picture
+Head = tuple[int, int]  # layer, head
 
 
 def packed_heads(thumbnails: np.ndarray) -> bytes:
@@ -72,23 +75,78 @@ def heads_map(thumbnails: np.ndarray, selected: tuple[int | None, int | None] = 
     return figure
 
 
+def ordered_heads(
+    thumbnails: np.ndarray, groups: Sequence[Sequence[Head]], selected: tuple[int | None, int | None] = (None, None)
+) -> go.Figure:
+    """The pictures of `heads_map` in another order: row by row, each with its name; every group begins a row.
+
+    Args:
+        thumbnails: as in `heads_map`. groups: (layer, head) of each head, in order. selected: as there.
+    """
+    columns = max(1, min(thumbnails.shape[1], max(len(group) for group in groups)))
+    rows = [list(group[at : at + columns]) for group in groups for at in range(0, len(group), columns)]
+    begins = np.cumsum([0, *(-(-len(group) // columns) for group in groups)]).tolist()
+    tile = max(26, min(TILE, 900 // columns))
+    high = tile + NAME
+    figure = go.Figure(layout=base_layout())
+    named = [f"group {number}" for number in range(1, len(groups) + 1)] if len(groups) > 1 else [""]
+    figure.update_layout(
+        xaxis=axis(range=[-0.5, columns - 0.5], showticklabels=False),
+        yaxis=axis(range=[len(rows) - 0.5, -0.5], tickvals=begins[:-1], ticktext=named),
+        margin={"l": 64, "r": 92, "t": 12, "b": 8},
+        width=max(360, columns * tile + 156),
+        height=len(rows) * high + 20,
+    )
+    below = NAME / high  # share of a row that its names take
+    for number, row in enumerate(rows):
+        pictures = np.stack([thumbnails[place] for place in row])[None]
+        _add_row(figure, pictures, number - 0.5, 1 - below)
+    places = [(number, column, *place) for number, row in enumerate(rows) for column, place in enumerate(row)]
+    figure.add_trace(
+        go.Scatter(
+            x=[column for _row, column, *_place in places],
+            y=[number + 0.5 - below / 2 for number, *_rest in places],
+            mode="text",
+            text=[f"{layer}.{head}" for _row, _column, layer, head in places],
+            textfont={"size": 10, "color": COLOURS.second_ink},
+            customdata=[{"layer": layer, "head": head} for _row, _column, layer, head in places],
+            hovertemplate="layer %{customdata.layer}, head %{customdata.head}<extra></extra>",
+            showlegend=False,
+        )
+    )
+    for number, column, *place in places:
+        if tuple(place) == selected:
+            line = {"color": COLOURS.selected, "width": 2}
+            ends = {"x0": column - 0.5, "x1": column + 0.5, "y0": number - 0.5, "y1": number + 0.5 - below}
+            figure.add_shape(type="rect", **ends, line=line)
+    for begin in begins[1:-1]:
+        line = {"color": COLOURS.hairline, "width": 1}
+        figure.add_shape(type="line", x0=-0.5, x1=columns - 0.5, y0=begin - 0.5, y1=begin - 0.5, line=line)
+    weight_legend(figure)
+    return figure
+
+
 def _add_pictures(figure: go.Figure, thumbnails: np.ndarray) -> None:
     """Add one row of pictures per layer, separated by gaps in the background colour."""
-    layers, heads = thumbnails.shape[:2]
-    for layer in range(layers):
-        figure.add_layout_image(
-            source=grey_uri(_mosaic(_spaced(thumbnails[layer : layer + 1])), effort=2),
-            xref="x",
-            yref="y",
-            x=-0.5,
-            y=layer - 0.5 + GAP / 2,
-            sizex=heads,
-            sizey=1 - GAP,
-            sizing="stretch",
-            layer="below",
-            xanchor="left",
-            yanchor="top",
-        )
+    for layer in range(thumbnails.shape[0]):
+        _add_row(figure, thumbnails[layer : layer + 1], layer - 0.5 + GAP / 2, 1 - GAP)
+
+
+def _add_row(figure: go.Figure, pictures: np.ndarray, top: float, high: float) -> None:
+    """Add (1, head, t, t) pictures side by side, from the left, `high` below `top`."""
+    figure.add_layout_image(
+        source=grey_uri(_mosaic(_spaced(pictures)), effort=2),
+        xref="x",
+        yref="y",
+        x=-0.5,
+        y=top,
+        sizex=pictures.shape[1],
+        sizey=high,
+        sizing="stretch",
+        layer="below",
+        xanchor="left",
+        yanchor="top",
+    )
 
 
 def _add_targets(figure: go.Figure, layers: int, heads: int, tile: int) -> None:

@@ -23,6 +23,7 @@ class Control(ABC):
         shared: one control for all views of the card that declare it; its id and address parameter are
             `<card>-<name>`. needs: what a text must have for it to apply (`analysis.attention_reading.offered`).
         when: it applies only if one of these controls of the view has one of these values, as (name, values).
+        beside: it changes only what the page draws beside the figure: neither figure nor text of the view reads it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Control(ABC):
     shared: bool = False
     needs: str = ""
     when: tuple[tuple[str, tuple[Any, ...]], ...] = ()
+    beside: bool = False
 
     @property
     @abstractmethod

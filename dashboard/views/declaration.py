@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -52,7 +52,8 @@ class Extra:
 
     Attributes:
         name: of its files, different from that of every view and every other extra. title: in the menu.
-        draw, text, table: as in `View`; they read no options.
+        draw, text, table: as in `View`. `Context.options` holds the options of the view that it belongs to by their
+            names, and those of all other views by their address parameters.
     """
 
     name: str
@@ -80,6 +81,8 @@ class View:
         explain: the content of the card's `?`: three short sentences for people who are new to the field, true of every
             run, with its own numbers (dashboard/views/explanation.py).
         controls: what the card's options offer; a view with a table offers that too, unless it `is_table` already.
+        mentions: shared controls of its card that do not apply to it: it does not offer them, and says so where one is
+            in force.
         beside, above: build a component left of the figure, and a line above it. late: builds a Dash component over the
             figure when the tab is first opened (assets/state/late-tables.js), for anything large to load.
         needs: the derived results that it shows, whether they exist or not; a worker computes the missing ones.
@@ -106,6 +109,7 @@ class View:
     text: Callable[[Context], Words]
     explain: Callable[[Context], Explanation]
     controls: tuple[Control, ...] = ()
+    mentions: tuple[Control, ...] = ()
     beside: Callable[[], Any] | None = None
     above: Callable[[], Any] | None = None
     late: Callable[[], Component] | None = None
@@ -135,6 +139,11 @@ class View:
     def setting(self, control: Control) -> str:
         """The id and address parameter of one of its controls."""
         return ids.control_id(self.card if control.shared else self.name, control.name)
+
+    def options_in(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """The options of its controls, and of those it mentions, in an address."""
+        own = self.options(tuple(query.get(self.setting(control)) for control in self.controls))
+        return own | {one.name: one.parse(query.get(self.setting(one))) for one in self.mentions}
 
     def applying(self, run: ModelRun, options: Options) -> tuple[Control, ...]:
         """Those of its controls that change something for this run with these options, in order."""

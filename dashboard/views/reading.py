@@ -85,7 +85,6 @@ WORDS = Switch(
     help="Weights to the pieces of a word are added, those from its pieces averaged (Clark et al. 2019).",
 )
 AIDS: tuple[Control, ...] = (SPECIAL, FIRST, DIRECTION, SUMS, WORDS)
-LEAVE_OUT: tuple[Control, ...] = (SPECIAL, FIRST, DIRECTION, SUMS)  # those of views of single tokens
 CONTROLS: tuple[Control, ...] = (OF, ATTENTION_SHARE, *AIDS)
 READS: Mapping[str, tuple[str, ...]] = {
     "head": ("run", "stream", "layer", "head", "heads"),

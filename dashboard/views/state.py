@@ -110,10 +110,7 @@ class ViewState:
             BadSelectionError: it names no run, or an index is not a number.
         """
         query = todays(raw, views)
-        options = {
-            view.name: view.options(tuple(query.get(view.setting(control)) for control in view.controls))
-            for view in views
-        }
+        options = {view.name: view.options_in(query) for view in views}
         cards = cards_of(views)
         tabs = {card.name: card.tabs.parse(query.get(card.name)) for card in cards}
         return cls(Selection.from_json(query), options, tabs, large_of(cards).parse(query.get(LARGE)))

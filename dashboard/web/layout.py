@@ -93,7 +93,8 @@ def _count_no_clicks(part: Any) -> None:
 
 def _for_asking(view: View, first: bool) -> dict[str, Any]:
     """What the browser must know to request a view's content (assets/state/card-content.js)."""
-    options = [view.setting(control) for control in view.controls if control != SHOW]
+    read = [control for control in view.controls if control != SHOW and not control.beside]
+    options = [view.setting(control) for control in (*read, *view.mentions)]
     return {
         "name": view.name,
         "card": view.card,

@@ -227,6 +227,36 @@ def test_a_score_colours_the_grid(person: Person, causal: ModelRun) -> None:
     expect(person.at("attention-heads-legend")).to_be_hidden()  # beside the heatmap: pictures
 
 
+def test_scores_follow_the_reading_aids_and_pictures_say_that_they_do_not(person: Person, causal: ModelRun) -> None:
+    open_heads(person, causal, **{"heads-sort": "self", "attention-first": "on", "attention-sums": "on"})
+    caption = person.page.locator("#heads-heading .caption")
+    expect(caption).to_contain_text(
+        "The first token left out. Each row adds up to 1 again. Patterns are of all tokens."
+    )
+    weights = causal.attention(24, 4).astype(np.float64)[1:, 1:]
+    own = (np.diagonal(weights) / weights.sum(axis=1)).mean()
+    expect(person.at("heads-footer")).to_contain_text(f"itself {own:.2f}")
+    note = person.at("attention-heads-note")
+    expect(note).to_have_text("Pictures and patterns: all tokens, without reading aids.")
+    person.at("heads-colour-box").select_option("self")
+    expect(note).to_be_hidden()  # the colours follow
+    person.page.locator("#heads-panel .options-box summary").click()
+    person.at("attention-first").click()
+    expect(caption).to_have_text(
+        "Means over this text. A pattern is clearly above chance in what the first token leaves."
+    )
+
+
+@pytest.mark.parametrize("view", ["query-key", "norms"])
+def test_views_of_single_tokens_say_that_aids_do_not_apply(person: Person, causal: ModelRun, view: str) -> None:
+    person.open_run(causal, token=15, second=1, layer=24, head=4, attention=view)
+    caption = person.page.locator(f"#{view}-heading .caption")
+    expect(caption).not_to_be_empty()
+    expect(caption).not_to_contain_text("reading aids")
+    person.open_run(causal, token=15, second=1, layer=24, head=4, **{"attention": view, "attention-first": "on"})
+    expect(caption).to_contain_text("reading aids do not apply.")
+
+
 def test_the_probe_is_computed_once_and_fills_table_and_grid(person: Person, causal: ModelRun) -> None:
     open_heads(person, causal)
     person.at("heads-scores-box").select_option("probe")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
+from dashboard.analysis.attention_reading import Aids, read_attention
 from dashboard.contracts.run import ModelRun
 from tests.browser.test_access import found_by_axe
 from tests.support.person import Person
@@ -72,6 +74,68 @@ def test_the_other_way_a_line_selects_who_attends(person: Person, causal: ModelR
     attention = causal.attention_of().weights(24, 4)[:, 1]
     best = int(attention.argmax())
     person.selects(token=1, second=best)
+
+
+def test_lines_join_words_and_a_click_keeps_the_piece_that_is_selected(person: Person) -> None:
+    run = person.run("The unbelievably tokenized house", "minilm-l6")
+    groups = read_attention(run.attention_of(), 0, 0, aids=Aids(words=True)).rows
+    [word, other, *_rest] = [group for group in groups if len(group) > 1]
+    named = "".join(run.tokens[piece].text for piece in word)
+    open_lines(person, run, token=word[1], layer=2, head=3, **{"lines-least": "0"})
+    assert person.page.locator(PATHS).count() == len(run)
+    person.page.locator("#lines-panel .options-box summary").click()
+    person.at("attention-words").click()
+    person.page.keyboard.press("Escape")
+    expect(person.title("lines")).to_have_text(f"What {named} ({word[0]}–{word[-1]}) attends to, head 2.3")
+    person.settled()
+    assert person.page.locator(PATHS).count() == len(groups)
+    plain = run.attention(2, 3).astype(np.float64)
+    weights = {group: plain[np.ix_(word, group)].sum(axis=1).mean() for group in groups}
+    strongest = max(groups, key=lambda group: weights[group])
+    expect(person.at("lines-footer")).to_contain_text(f"{weights[strongest]:.3f}")
+    label = person.page.locator("#lines-figure svg.over text", has_text="".join(run.tokens[i].text for i in other))
+    box = label.last.bounding_box()
+    assert box is not None
+    at = (box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    person.page.mouse.move(*at)
+    expect(person.at("tooltip")).to_contain_text(f"{other[0]}–{other[-1]}")
+    assert person.page.locator("#tokens .token.hovered").count() == len(other)
+    person.page.mouse.click(*at)
+    person.selects(token=other[0])
+    person.page.keyboard.press("ArrowRight")
+    person.selects(token=other[1]).settled()
+    path = person.page.evaluate(MIDDLE, person.page.locator(PATHS).count() - 1)
+    person.page.mouse.click(*path)
+    assert person.selection()["token"] == other[1], "the piece stays"
+
+
+def test_a_word_of_the_strip_is_named_on_hover(person: Person) -> None:
+    run = person.run("The unbelievably tokenized house", "minilm-l6")
+    groups = read_attention(run.attention_of(), 0, 0, aids=Aids(words=True)).rows
+    word = next(group for group in groups if len(group) > 1)
+    open_lines(person, run, token=1, layer=2, head=3)
+    person.token(word[1]).hover()
+    expect(person.at("tooltip")).not_to_contain_text("word:")
+    person.page.locator("#lines-panel .options-box summary").click()
+    person.at("attention-words").click()
+    person.page.keyboard.press("Escape")
+    person.settled()
+    person.token(word[1]).hover()
+    text = "".join(run.tokens[piece].text for piece in word)
+    expect(person.at("tooltip")).to_contain_text(f"word: {text} ({word[0]}–{word[-1]})")
+    expect(person.page.locator("#tokens .token.hovered")).to_have_count(len(word))
+
+
+@pytest.mark.parametrize("heads", ["", "24.1", "24.1,10.8"])
+def test_the_footer_of_three_heads_fits_two_lines(
+    open_page: Callable[..., Person], causal: ModelRun, heads: str
+) -> None:
+    person = open_lines(open_page(1280, 720), causal, **({"heads": heads} if heads else {}))
+    tops = """() => {
+        const parts = [...document.querySelectorAll("#lines-footer > *")].filter((one) => one.offsetHeight);
+        return new Set(parts.map((one) => Math.round(one.getBoundingClientRect().bottom / 6))).size;
+    }"""
+    assert person.page.evaluate(tops) <= 2
 
 
 def test_a_narrow_screen_has_arcs(open_page: Callable[..., Person], causal: ModelRun) -> None:

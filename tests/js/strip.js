@@ -5,6 +5,7 @@ const { FIELDS, load } = require("./scripts");
 const PARTS = [
   ...["core", "components/labels", "components/announcer", "components/pairs", "state/selection", "state/several"],
   "components/strip-marks",
+  "components/words",
   "components/token-strip",
 ];
 const INFO = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import plotly.graph_objects as go
 from dash import html
@@ -11,13 +13,20 @@ from dashboard.components import ids
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.table import Column, Table
-from dashboard.figures.heads import heads_map
+from dashboard.figures.heads import heads_map, ordered_heads
 from dashboard.views.declaration import Words
+from dashboard.views.head_order import GridOrder, options_from, order_of
+
+
+def _order(context: Context) -> GridOrder:
+    """The order of the grid, which options of *Heads* have a part in."""
+    return order_of(replace(context, options=options_from(context.options)))
 
 
 def export_heads(context: Context) -> go.Figure:
-    place = (context.selection.layer, context.selection.head)
-    return heads_map(np.asarray(context.attention.thumbnails), place)
+    place, pictures = (context.selection.layer, context.selection.head), np.asarray(context.attention.thumbnails)
+    order = _order(context)
+    return heads_map(pictures, place) if order.is_by_layer else ordered_heads(pictures, order.groups, place)
 
 
 def heads_text(context: Context) -> Words:
@@ -30,7 +39,9 @@ def heads_text(context: Context) -> Words:
     caption = (
         f"One picture per head: each row shows where {looks}. Stronger colour means more attention (square-root scale)."
     )
-    return Words("All heads, layer × head", caption)
+    order = _order(context)
+    title = "All heads, layer × head" if order.is_by_layer else "All heads"
+    return Words(title, " ".join(part for part in (caption, order.said) if part))
 
 
 def heads_table(context: Context) -> Table:
@@ -48,8 +59,9 @@ def heads_table(context: Context) -> Table:
 def heads_grid() -> html.Div:
     """The layer × head grid, which assets/components/head-grid.js draws from one image of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
+    note = html.P(id=ids.HEADS_NOTE, className="heads-note", hidden=True)
     grid = html.Div(
         id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head")
     )
     legend = html.Div(id=ids.HEADS_LEGEND, className="legend heads-legend", hidden=True)
-    return html.Div([title, grid, legend], className="heads-column")
+    return html.Div([title, grid, legend, note], className="heads-column")

@@ -10,7 +10,9 @@ import numpy as np
 from dash import html
 
 from dashboard.analysis.attention import HeadTag, head_tags, tags_of
+from dashboard.analysis.attention_reading import NO_AIDS, Aids
 from dashboard.analysis.head_scores import MARKED, Marks, head_scores, marks_of, text_by_chance
+from dashboard.analysis.read_scores import are_readable, read_by_chance, scores_read
 from dashboard.compute import head_probe
 from dashboard.contracts.attention_recipe import ScoreRecipe
 from dashboard.contracts.context import Context
@@ -20,12 +22,17 @@ from dashboard.contracts.streams import Attention
 from dashboard.views.attention.head_definitions import HEADINGS
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Words, waits
+from dashboard.views.reading import aids_of
 
 Mask = tuple[str, int | None]  # a layer's mask and window
 Of = Literal["text", "probe"]
 TEXT: Of = "text"
 PROBE: Of = "probe"
 SOURCE = Choice("scores", "Scores of", choices=((TEXT, "This text"), (PROBE, "Repeated random tokens")))
+GROUP = "group"  # of similar heads (dashboard/views/head_order.py): a column of the table, not a score
+SORT = Choice(
+    "sort", "Sort by", choices=(*HEADINGS.items(), (GROUP, "Group of similar heads"), ("head", "Layer and head"))
+)
 OF_PROBE = f"{PROBE}-"  # prefix of its scores' names among the grid's colours
 PROBED = tuple(name for name in HEADINGS if name not in MARKED)
 COLOUR = Choice(
@@ -47,6 +54,7 @@ class Scores:
         of: which. values: (layer, head) by name. spreads: their standard deviations over seeds; none for a text.
         tags: each head's pattern, by layer. recipes: of each layer. chances: by their mask and window.
         length: how many tokens the text has; of the probe, how many it repeats.
+        aids: how the weights were read. Tags are of all tokens, whatever they are.
     """
 
     of: Of
@@ -56,6 +64,7 @@ class Scores:
     recipes: tuple[ScoreRecipe, ...]
     chances: Mapping[Mask, Mapping[str, float]]
     length: int
+    aids: Aids = NO_AIDS
 
     def chance(self, layer: int) -> Mapping[str, float]:
         """The scores that a head of this layer would have by chance."""
@@ -70,7 +79,8 @@ class Scores:
     def listed(self) -> list[str]:
         """The scores that say something here: not those that this text or attention cannot have."""
         causal = all(recipe.mask == "causal" for recipe in self.recipes)
-        without = {name for name in (*MARKED, *KINDS) if not self.has(name)} | ({"next"} if causal else set())
+        may_lack = self.values if self.aids != NO_AIDS else (*MARKED, *KINDS)
+        without = {name for name in may_lack if not self.has(name)} | ({"next"} if causal else set())
         return [name for name in HEADINGS if name in self.values and name not in without]
 
     def has(self, name: str) -> bool:
@@ -78,20 +88,31 @@ class Scores:
 
 
 def of_text(context: Context) -> Scores:
-    """The scores of this text.
+    """The scores of this text, as the reading aids leave it if they are in force here (`read_here`).
 
     Raises:
         MissingArrayError: the run does not hold them.
     """
-    attention = context.attention
+    attention, aids = context.attention, read_here(context)
 
     def look() -> Scores:
         attention.score("previous")  # raises if the run has no scores
-        values, recipes = head_scores(attention), _recipes(attention)
-        chances = _chances(recipes, marks_of(attention))
-        return Scores(TEXT, values, {}, head_tags(attention), recipes, chances, len(attention.answers))
+        tags, recipes, length = head_tags(attention), _recipes(attention), len(attention.answers)
+        if aids == NO_AIDS:
+            chances = _chances(recipes, marks_of(attention))
+            return Scores(TEXT, head_scores(attention), {}, tags, recipes, chances, length)
+        first = {_mask_of(recipe): layer for layer, recipe in reversed(list(enumerate(recipes)))}
+        read = {mask: read_by_chance(attention, layer, aids) for mask, layer in first.items()}
+        return Scores(TEXT, scores_read(attention, aids), {}, tags, recipes, read, length, aids)
 
-    return attention.remember("all head scores", look)
+    return attention.remember(("all head scores", aids), look)
+
+
+def read_here(context: Context) -> Aids:
+    """The reading aids that the scores of this text follow: those of the options, if the text is short enough and its
+    queries and keys are kept; otherwise none."""
+    aids = aids_of(context.attention, context.options)
+    return aids if aids != NO_AIDS and are_readable(context.attention) else NO_AIDS
 
 
 def of_probe(context: Context) -> Scores | None:

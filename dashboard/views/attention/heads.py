@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from dash import html
 
 from dashboard.analysis.attention import PATTERN_NAMES, PATTERNS
+from dashboard.analysis.attention_reading import NO_AIDS, read_attention
 from dashboard.analysis.head_scores import COLUMNS
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
@@ -20,6 +21,7 @@ from dashboard.compute.head_probe import SEEDS
 from dashboard.contracts.context import Context
 from dashboard.contracts.streams import Attention
 from dashboard.contracts.table import Cell, Column, Table
+from dashboard.errors import MissingArrayError
 from dashboard.figures.head_scores import scores_map
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.text import percent
@@ -27,8 +29,10 @@ from dashboard.figures.theme import empty_figure
 from dashboard.views.attention.head_definitions import HEADINGS, SHORT, SORTED_BY, definitions
 from dashboard.views.attention.head_sources import (
     COLOUR,
+    GROUP,
     OF_PROBE,
     PROBE,
+    SORT,
     SOURCE,
     Scores,
     colour_id,
@@ -44,11 +48,17 @@ from dashboard.views.controls import Choice, Text
 from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import counted
 from dashboard.views.grid import grid
+from dashboard.views.head_order import ALIKE, GRID, ORDER_OF_TABLE, group_numbers
+from dashboard.views.reading import AIDS, aids_of, in_force
 
-GRID = "heads-rows"
+ROWS = "heads-rows"
 FILTER_SPACE = re.compile(r"\s+|\ufeff")  # what a browser treats as white space
-SORT = Choice("sort", "Sort by", choices=(*HEADINGS.items(), ("head", "Layer and head")))
-ORDER = Choice("order", "Order", choices=(("most", "Highest first"), ("least", "Lowest first")))
+DIRECTION = Choice("order", "Order", choices=(("most", "Highest first"), ("least", "Lowest first")))
+GROUP_COLUMN: dict[str, Any] = {"id": GROUP, "name": "Group", "short": "Group", "colour": "", "digits": 0} | {
+    "weight": False,
+    "chance": None,
+    "listed": True,
+}
 FILTER = Text("filter", "Filter")
 PLACEHOLDER = "Filter: pattern, layer …"
 
@@ -66,6 +76,10 @@ def draw(context: Context) -> Spec | None:
     if colour is not None and colour[0].of != table.of:  # a score that is not the table's own
         columns.append(_column(*colour, colour[0].common_chance()) | {"id": "colour"})
         values.append(colour[0].values[colour[1]])
+    groups = _groups(context)
+    if groups is not None:
+        columns.append(GROUP_COLUMN | {"most": float(groups.max())})
+        values.append(groups)
     rows = [
         [layer, head, PATTERN_NAMES[table.tags[layer][head].pattern]]
         + [None if found is None else _known(float(found[layer, head])) for found in values]
@@ -73,6 +87,16 @@ def draw(context: Context) -> Spec | None:
     ]
     spec["layout"]["meta"] = {"head_rows": {"of": table.of, "columns": columns, "rows": rows}}
     return spec
+
+
+def _groups(context: Context) -> np.ndarray | None:
+    """(layer, head): the group of each head; None if the options ask for no groups, or there can be none."""
+    if context.options[GRID.name] != ALIKE and context.options["sort"] != GROUP:
+        return None
+    try:
+        return group_numbers(context)
+    except MissingArrayError:  # the grid and the card say so
+        return None
 
 
 def _column(scores: Scores, name: str, chance: dict[str, float], listed: bool = False) -> dict[str, Any]:
@@ -111,13 +135,21 @@ def text(context: Context) -> Words:
     table = shown(context) if is_ready(context) else None
     many = "The only head" if attention.layers * attention.heads == 1 else _all_of(attention)
     least = context.options["order"] == "least"
-    title = f"{many}, layer by layer" if sort == "head" else f"{many}, sorted by {SORTED_BY[sort]}"
-    title += ", lowest first" if least and sort != "head" else ""
+    by = {"head": "layer by layer", GROUP: "group by group"}.get(sort) or f"sorted by {SORTED_BY[sort]}"
+    title = f"{many}, {by}" + (", lowest first" if least and sort in HEADINGS else "")
     if table is None:
         return waiting(context, title)
     over = f"{table.length} random tokens read twice ({len(SEEDS)} seeds)" if table.of == PROBE else "this text"
     caption = f"Means over {over}. A pattern is clearly above chance in what the first token leaves."
+    caption += _aided(context, table)
     place = f"{selection.layer}.{selection.head}"
+    if sort == GROUP:
+        groups = group_numbers(context)
+        number = int(groups[selection.layer, selection.head])
+        size = _number("heads in it", f"{int((groups == number).sum()):,}")
+        return Words(
+            title, caption, [_number("selected", place), _number("group", f"{number} of {groups.max()}"), size]
+        )
     if sort == "head":
         return Words(title, caption, [_number("selected", place)])
     require(context, table, sort)
@@ -137,6 +169,20 @@ def text(context: Context) -> Words:
     return Words(title, caption, footer)
 
 
+def _aided(context: Context, table: Scores) -> str:
+    """What the reading aids mean here; "" without any."""
+    aids = aids_of(context.attention, context.options)
+    if aids == NO_AIDS:
+        return ""
+    if table.of == PROBE:
+        return " Reading aids do not apply to random tokens."
+    if table.aids == NO_AIDS:
+        return " Over all tokens: this text is too long for reading aids here, or its queries and keys are not kept."
+    reading = read_attention(context.attention, 0, 0, aids=aids)
+    again = " Each row adds up to 1 again." if aids.sums else ""
+    return f" {in_force(reading)}{again} Patterns are of all tokens."
+
+
 def _all_of(attention: Attention) -> str:
     return f"All {attention.layers * attention.heads:,} heads"
 
@@ -149,6 +195,8 @@ def _none_of(table: Scores, sort: str) -> str:
         return "Induction needs causal attention; this model attends in both directions."
     if table.of == PROBE:
         return "Random tokens have no such score."
+    if table.aids != NO_AIDS:
+        return "The reading aids leave nothing for this score. Leave out fewer tokens in Options."
     reasons = {
         "separator": "This text has no separators.",
         "punctuation": "This text has no punctuation.",
@@ -196,6 +244,8 @@ def explain(context: Context) -> Explanation:
     what: Sentence = [*row, f", with averages over {text}."]
     if tokens == 1:
         return what, ["No head has another token to attend to here."], ["Run a longer text to see what the heads do."]
+    if table.aids != NO_AIDS:
+        return what, *_explain_aided(table, head, selection.layer, selection.head)
     first, previous = (float(table.values[name][selection.layer, selection.head]) for name in ("first", "previous"))
     means: Sentence = [
         f"Averaged over the tokens after the first, {head} gives {percent(first)} of its ",
@@ -207,6 +257,20 @@ def explain(context: Context) -> Explanation:
     chance = table.chance(selection.layer)["first"]
     even = "A head that spread its attention evenly over the tokens that it may read would give the first one "
     return what, means, [f"{even}{percent(chance)}."]
+
+
+def _explain_aided(table: Scores, head: str, layer: int, index: int) -> tuple[Sentence, Sentence]:
+    unit = "word" if table.aids.words else "token"
+    own, chance = float(table.values["self"][layer, index]), table.chance(layer)["self"]
+    why = (
+        f"By chance this would be {percent(chance)}; the patterns are of all tokens."
+        if math.isfinite(chance)
+        else ("The patterns are of all tokens.")
+    )
+    if not math.isfinite(own):
+        return [f"In what the reading aids leave, {head} has no average weight of a {unit} on itself."], [why]
+    means: Sentence = [f"In what the reading aids leave, {head} gives {percent(own)} of a {unit}’s "]
+    return [*means, term("attention"), f" to the {unit} itself."], [why]
 
 
 def _explain_probe(table: Scores, row: Sentence, head: str, layer: int, index: int) -> Explanation:
@@ -231,10 +295,10 @@ def table(context: Context) -> Table | None:
     if found is None:
         return None
     names = [name for name in COLUMNS if name in found.values]
-    places = _all_heads(attention)
+    places, groups = _all_heads(attention), _groups(context)
     if not context.whole:
         require(context, found, sort)
-        places = _sorted(places, found.values, sort, context.options["order"] == "least")
+        places = _sorted(places, found.values, sort, context.options["order"] == "least", groups)
         fits = fitting(context.options["filter"])
         places = [place for place in places if fits(*place, PATTERN_NAMES[found.tags[place[0]][place[1]].pattern])]
     columns, arrays = [Column("Layer"), Column("Head"), Column("Pattern")], []
@@ -244,18 +308,21 @@ def table(context: Context) -> Table | None:
         if name in found.spreads:
             columns.append(Column(f"{COLUMNS[name].name}, ±", COLUMNS[name].unit))
             arrays.append(found.spreads[name])
+    columns += [] if groups is None else [Column("Group")]
     rows: list[tuple[Cell, ...]] = [
         (
             layer,
             head,
             PATTERN_NAMES[found.tags[layer][head].pattern],
             *(float(values[layer, head]) for values in arrays),
+            *(() if groups is None else (int(groups[layer, head]),)),
         )
         for layer, head in places
     ]
     here = (selection.layer, selection.head)
     chosen = (places.index(here),) if here in places else ()
     over = "repeated random tokens" if found.of == PROBE else "this text"
+    over += "" if found.aids == NO_AIDS else ", as the reading aids leave it"
     return Table(f"Every head’s mean scores over {over}", tuple(columns), rows, len(rows), chosen)
 
 
@@ -272,11 +339,17 @@ def fitting(query: str) -> Callable[[int, int, str], bool]:
 
 
 def _sorted(
-    places: list[tuple[int, int]], scores: Mapping[str, np.ndarray], sort: str, least: bool
+    places: list[tuple[int, int]],
+    scores: Mapping[str, np.ndarray],
+    sort: str,
+    least: bool,
+    groups: np.ndarray | None = None,
 ) -> list[tuple[int, int]]:
     """Sort by a score, heads without one last; ties stay in the order of layers and heads."""
     if sort == "head":
         return places[:: -1 if least else 1]
+    if sort == GROUP and groups is not None:
+        return sorted(places, key=lambda place: int(groups[place]), reverse=least)
     if sort not in scores:
         return places
     sign = 1 if least else -1
@@ -328,7 +401,7 @@ def controls_line() -> html.Div:
 
 def rows_table() -> dag.AgGrid:
     """The table; its columns and rows arrive with the figure."""
-    return grid(GRID, "id", "No head matches the filter.")
+    return grid(ROWS, "id", "No head matches the filter.")
 
 
 VIEW = View(
@@ -347,7 +420,7 @@ VIEW = View(
     draw=draw,
     text=text,
     explain=explain,
-    controls=(SORT, ORDER, FILTER, SOURCE, COLOUR),
+    controls=(SORT, DIRECTION, FILTER, SOURCE, COLOUR, *ORDER_OF_TABLE, *AIDS),
     needs=needs,
     uses=uses,
     above=controls_line,

@@ -29,6 +29,7 @@ from dashboard.figures.tokens import label_of, lead_of
 from dashboard.views.attention.all_heads import export_heads, heads_grid, heads_table, heads_text
 from dashboard.views.attention.heatmap_words import explain, text
 from dashboard.views.declaration import Extra, View
+from dashboard.views.head_order import ORDER
 from dashboard.views.reading import (
     CONTROLS,
     asks_of,
@@ -154,7 +155,7 @@ VIEW = View(
     above=one_head_line,
     table=table,
     export=export,
-    controls=CONTROLS,
+    controls=(*CONTROLS, *ORDER),
     needs=needs,
     more=(Extra("attention-heads", "All heads", export_heads, heads_text, heads_table),),
 )

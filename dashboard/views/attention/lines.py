@@ -17,21 +17,23 @@ from dashboard.analysis.attention_lines import (
     strongest_lines,
     tokens_shown,
 )
-from dashboard.analysis.attention_reading import AttentionReading, read_attention, token_rows
+from dashboard.analysis.attention_reading import AttentionReading, Group, read_attention, standing, token_rows
 from dashboard.components import ids
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
 from dashboard.contracts.table import Cell, Column, Table
+from dashboard.contracts.token import Token
 from dashboard.figures.attention_lines import lines_figure, page_lines, why_left_out
 from dashboard.figures.spec import Spec
-from dashboard.figures.tokens import axis_names, run_labels
+from dashboard.figures.tokens import axis_names, label_of, lead_of, run_labels
 from dashboard.views.controls import Choice, Number, Text
 from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import named
+from dashboard.views.head_order import ORDER
 from dashboard.views.not_finite import not_finite_message
-from dashboard.views.reading import LEAVE_OUT, aids_of, in_force
-from dashboard.views.token_spans import token_at
+from dashboard.views.reading import AIDS, aids_of, in_force
+from dashboard.views.token_spans import token_at, token_span
 
 TO, FROM, ALL = "to", "from", "all"
 WAY = Choice(
@@ -47,7 +49,8 @@ WEAKEST = Number("least", "Weakest line drawn (weight)", 0, 1, LEAST, 0.005)
 OFF = Text(
     "off", "Heads not drawn", longest=120, help="As layer.head, for example 10.8, 3.1; the legend switches them, too."
 )
-FEW, NAMED = 3, 3  # up to so many heads, so many weights of each in the footer; of more heads only the largest
+NAMED = {1: 3, 2: 2}  # weights of each head in the footer, by the number of heads; of more heads only the largest
+SHOWN = "the selected tokens, their neighbours, and the ends of the strongest lines"
 
 Place = tuple[int, int]
 
@@ -59,8 +62,10 @@ def _on(context: Context) -> list[int]:
 
 
 def _chosen(context: Context) -> tuple[int, ...]:
-    """The tokens that the lines come from or go to."""
-    return context.selection.all_tokens if context.options["way"] != ALL else (context.selection.token,)
+    """The tokens that the lines come from or go to; a word stands at its first token."""
+    chosen = context.selection.all_tokens if context.options["way"] != ALL else (context.selection.token,)
+    at = standing(context.stream, aids_of(context.attention, context.options))
+    return tuple(dict.fromkeys(at[list(chosen)].tolist()))
 
 
 def _found(context: Context) -> tuple[Lines, tuple[int, ...]]:
@@ -75,7 +80,7 @@ def _found(context: Context) -> tuple[Lines, tuple[int, ...]]:
 
     def look() -> tuple[Lines, tuple[int, ...]]:
         lines = strongest_lines(rows, len(places), attention.shape, chosen, direction, least)
-        shown = tokens_shown(lines, max(attention.shape), chosen)
+        shown = tokens_shown(lines, _units(context), chosen)
         return between(lines, shown), shown
 
     aids = aids_of(attention, options)
@@ -89,6 +94,45 @@ def _reading(context: Context, place: Place) -> AttentionReading:
     return read_attention(attention, *place, aids=aids_of(attention, context.options))
 
 
+def _units(context: Context) -> list[int]:
+    """The tokens that lines may join, in order: all, or one for each word."""
+    aids = aids_of(context.attention, context.options)
+    return list(dict.fromkeys(standing(context.stream, aids).tolist()))
+
+
+def _words(context: Context) -> dict[int, tuple[Token, Group]]:
+    """The merged words of several pieces, by the token that each stands at: the word as one token, and its pieces."""
+    reading = _reading(context, (0, 0))
+
+    def look() -> dict[int, tuple[Token, Group]]:
+        at, found = standing(context.stream, reading.aids), dict[int, tuple[Token, Group]]()
+        for groups, names in ((reading.rows, reading.queries), (reading.columns, reading.keys)):
+            found |= {int(at[group[0]]): (name, group) for group, name in zip(groups, names, strict=True) if group[1:]}
+        return found
+
+    return context.attention.remember(("words of lines", reading.aids), look) if reading.aids.words else {}
+
+
+def _name(context: Context, token: int) -> html.Span:
+    """A token, or the word that stands there, as in the token strip."""
+    word = _words(context).get(token)
+    return token_at(context.stream, token) if word is None else token_span(word[0].text, label_of(word[0]))
+
+
+def _position(context: Context, token: int) -> str:
+    """ "15", or "15–17" of a word."""
+    word = _words(context).get(token)
+    return str(token) if word is None else f"{word[1][0]}–{word[1][-1]}"
+
+
+def _labels(context: Context) -> list[str]:
+    """The label of each token, or of the word that stands there."""
+    labels = list(run_labels(context.stream))
+    for token, (word, _group) in _words(context).items():
+        labels[token] = label_of(word)
+    return labels
+
+
 def _lost(context: Context, lines: Lines) -> bool:
     """Whether there are weights, and none is finite."""
     return lines.possible > 0 and lines.lost == lines.possible
@@ -98,7 +142,9 @@ def draw(context: Context) -> Spec | None:
     lines, shown = _found(context)
     if _lost(context, lines):
         return None
-    return page_lines(lines, shown, context.selection.all_heads, _on(context), _chosen(context), context.options["way"])
+    words = {token: (label_of(word), lead_of(word), group[-1]) for token, (word, group) in _words(context).items()}
+    heads, direction = context.selection.all_heads, context.options["way"]
+    return page_lines(lines, shown, heads, _on(context), _chosen(context), direction, words)
 
 
 def export(context: Context) -> go.Figure | None:
@@ -107,7 +153,7 @@ def export(context: Context) -> go.Figure | None:
         return None
     heads = context.selection.all_heads
     named_heads = [(index, f"layer {heads[index][0]}, head {heads[index][1]}") for index in _on(context)]
-    names = axis_names(run_labels(context.stream))
+    names = axis_names(_labels(context))
     return lines_figure(lines, shown, names, named_heads, _chosen(context), context.options["way"])
 
 
@@ -135,17 +181,22 @@ def text(context: Context) -> Words:
     )
     reading = _reading(context, (context.selection.layer, context.selection.head))
     again = "Each row adds up to 1 again." if reading.aids.sums else ""
-    caption += "".join(f" {part}" for part in (in_force(reading), again) if part)
+    some = "" if len(shown) == len(_units(context)) else f"Shown: {SHOWN}."
+    caption += "".join(f" {part}" for part in (in_force(reading), again, some) if part)
     return Words(_title(context), caption, _footer(context, lines, shown), spoken=_spoken(context, lines, shown))
+
+
+def _unit(context: Context) -> str:
+    return "word" if aids_of(context.attention, context.options).words else "token"
 
 
 def _title(context: Context) -> list[Any]:
     chosen, direction = _chosen(context), context.options["way"]
     if direction == ALL:
-        return [f"What each token attends to, {_places(context)}"]
+        return [f"What each {_unit(context)} attends to, {_places(context)}"]
     one = len(chosen) == 1
-    more = "" if one else f" and {len(chosen) - 1} more token{'s' if len(chosen) > 2 else ''}"
-    who = [token_at(context.stream, chosen[0]), f" ({chosen[0]}){more}"]
+    more = "" if one else f" and {len(chosen) - 1} more {_unit(context)}{'s' if len(chosen) > 2 else ''}"
+    who = [_name(context, chosen[0]), f" ({_position(context, chosen[0])}){more}"]
     if direction == TO:
         return ["What ", *who, f" attend{'s' if one else ''} to, {_places(context)}"]
     return ["What attends to ", *who, f", {_places(context)}"]
@@ -154,36 +205,34 @@ def _title(context: Context) -> list[Any]:
 def _footer(context: Context, lines: Lines, shown: tuple[int, ...]) -> list[Any]:
     """Each head's largest weights, and what is left out."""
     parts: list[Any] = []
-    few = len(_on(context)) <= FEW
+    named = NAMED.get(len(_on(context)), 1)
     for index, style in enumerate(_on(context)):
-        mine = np.flatnonzero(lines.head == index)[::-1][: NAMED if few else 1]
+        mine = np.flatnonzero(lines.head == index)[::-1][:named]
         parts.append(html.Span(_head(context.selection.all_heads[style]), className="lead-in"))
         if not len(mine):
             parts.append(html.Span("no line", className="number"))
         parts += [_pair(context, lines, int(line)) for line in mine]
-        parts += [html.Span(className="line-end")] if few else []
-    parts += [] if few else [html.Span(className="line-end")]
-    return [*parts, *(html.Span(said, className="aside") for said in _left_out(context, lines, shown))]
+    left = (html.Span(said, className="aside") for said in _left_out(context, lines, shown))
+    return [*parts, html.Span(className="line-end"), *left]
 
 
 def _pair(context: Context, lines: Lines, line: int) -> html.Span:
     """The far end of a line, or both ends if the near one is not the selected token, and its exact weight."""
     query, key, weight = int(lines.query[line]), int(lines.key[line]), float(lines.weight[line])
-    asks, answers = context.attention.asks, context.attention.answers
-    from_, to = [token_at(asks, query), _position(query)], [token_at(answers, key), _position(key)]
-    direction, token = context.options["way"], context.selection.token
+    from_, to = ([_name(context, token), _where(context, token)] for token in (query, key))
+    direction, chosen = context.options["way"], _chosen(context)[0]
     ends = (
         to
-        if direction == TO and query == token
+        if direction == TO and query == chosen
         else from_
-        if direction == FROM and key == token
+        if direction == FROM and key == chosen
         else [*from_, " → ", *to]
     )
     return html.Span([*ends, html.B(f" {_short(weight)}", title=f"{weight:.9g}")], className="number")
 
 
-def _position(token: int) -> html.Span:
-    return html.Span(f" ({token})", className="pos")
+def _where(context: Context, token: int) -> html.Span:
+    return html.Span(f" ({_position(context, token)})", className="pos")
 
 
 def _short(weight: float) -> str:
@@ -192,16 +241,15 @@ def _short(weight: float) -> str:
 
 def _left_out(context: Context, lines: Lines, shown: tuple[int, ...]) -> Iterator[str]:
     """What is not drawn, a sentence each."""
-    least, count = context.options["least"], max(context.attention.shape)
+    least, count = context.options["least"], len(_units(context))
     whole = lines.possible - lines.lost
     if lines.left_out:
         why, total = why_left_out(lines, least), f"{lines.left_weight:,.3f}"
-        yield f"Left out: {lines.left_out:,} of {whole:,} lines ({why}), sum of their weights {total}"
+        yield f"Left out: {lines.left_out:,} of {whole:,} lines ({why}), sum of weights {total}"
     elif whole:
         yield f"All {whole:,} lines are drawn" if whole > 1 else "The only line is drawn"
     if len(shown) < count:
-        who = "the selected ones, their neighbours, ends of the strongest lines"
-        yield f"{len(shown)} of {count:,} tokens shown ({who})"
+        yield f"{len(shown)} of {count:,} {_unit(context)}s shown"
     if lines.lost:
         yield f"{lines.lost:,} weights are not finite, and have no line"
 
@@ -237,12 +285,11 @@ def explain(context: Context) -> Explanation:
         return what, [reason], ["Options has the direction of the lines and the weakest one to draw."]
     query, key, weight = int(lines.query[-1]), int(lines.key[-1]), float(lines.weight[-1])
     place = context.selection.all_heads[_on(context)[int(lines.head[-1])]]
-    attention = context.attention
-    whom: Sentence = ["itself"] if query == key else named(attention.answers, key)
+    whom: Sentence = ["itself"] if query == key else _named(context, key)
     strongest: Sentence = [f"The strongest of the {len(lines):,} lines is in head {_head(place)}: "]
     if len(lines) == 1:
         strongest = [f"The only line is in head {_head(place)}: "]
-    strongest += [*named(attention.asks, query), " attends to ", *whom, f" with weight {_short(weight)}, of 1 in all."]
+    strongest += [*_named(context, query), " attends to ", *whom, f" with weight {_short(weight)}, of 1 in all."]
     if not lines.left_out:
         return what, strongest, ["No line is left out; Ctrl-click another head in the grid to add it."]
     left = f"{lines.left_out:,} weaker lines are" if lines.left_out > 1 else "One weaker line is"
@@ -251,12 +298,20 @@ def explain(context: Context) -> Explanation:
     return what, strongest, [f"{left} left out; together they have weight {_short(lines.left_weight)}."]
 
 
+def _named(context: Context, token: int) -> Sentence:
+    """A token or a word in a sentence, with its position."""
+    word = _words(context).get(token)
+    if word is None:
+        return named(context.stream, token)
+    return [_name(context, token), f"\u00a0({_position(context, token)})"]
+
+
 def table(context: Context) -> Table | None:
     """The lines, strongest first; in a file every pair of tokens in this direction, with the weights left out, too."""
     lines, _shown = _found(context)
     if _lost(context, lines):
         return None
-    labels, heads, on = run_labels(context.stream), context.selection.all_heads, _on(context)
+    labels, heads, on = _labels(context), context.selection.all_heads, _on(context)
     names = ("Layer", "Head", "Query", "Query token", "Key", "Key token", "Weight")
     if context.whole:
         more = ("Drawn", "Query label", "Key label")
@@ -276,23 +331,23 @@ def table(context: Context) -> Table | None:
 
 
 def _pairs(context: Context) -> int:
-    queries, keys = context.attention.shape
-    chosen = len(_chosen(context))
-    return {TO: chosen * keys, FROM: queries * chosen, ALL: queries * keys}[context.options["way"]]
+    every, chosen = len(_units(context)), len(_chosen(context))
+    return {TO: chosen * every, FROM: every * chosen, ALL: every * every}[context.options["way"]]
 
 
 def _every(context: Context, lines: Lines) -> Iterator[tuple[Cell, ...]]:
     """Every pair in this direction, query by query."""
-    attention, direction, chosen = context.attention, context.options["way"], _chosen(context)
-    labels, texts = run_labels(context.stream), [token.text for token in context.stream.tokens]
+    direction, chosen, every = context.options["way"], _chosen(context), _units(context)
+    labels, texts = _labels(context), [token.text for token in context.stream.tokens]
+    for token, (word, _group) in _words(context).items():
+        texts[token] = word.text
     drawn = set(zip(lines.head.tolist(), lines.query.tolist(), lines.key.tolist(), strict=True))
-    queries, keys = attention.shape
     for index, style in enumerate(_on(context)):
         layer, head = context.selection.all_heads[style]
         reading = _reading(context, (layer, head))
-        for query in chosen if direction == TO else range(queries):
+        for query in chosen if direction == TO else every:
             row, allowed = (values[0] for values in token_rows(reading, query, query + 1))
-            for key in chosen if direction == FROM else range(keys):
+            for key in chosen if direction == FROM else every:
                 weight = float(row[key]) if allowed[key] else None
                 is_drawn = "yes" if (index, query, key) in drawn else ""
                 ends = (query, texts[query], key, texts[key])
@@ -300,7 +355,7 @@ def _every(context: Context, lines: Lines) -> Iterator[tuple[Cell, ...]]:
 
 
 def legend() -> html.Div:
-    """The legend, which assets/overlays/lines.js writes: a switch for each head."""
+    """The legend, which assets/overlays/lines-legend.js writes: a switch for each head."""
     return html.Div(
         id=ids.LINES_LEGEND, className="lines-legend", role="group", **attributes(aria_label="Heads that are drawn")
     )
@@ -329,5 +384,5 @@ VIEW = View(
     table=table,
     export=export,
     above=legend,
-    controls=(WAY, WEAKEST, OFF, *LEAVE_OUT),
+    controls=(WAY, WEAKEST, OFF, *AIDS, *ORDER),
 )

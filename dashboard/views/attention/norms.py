@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
+from dashboard.analysis.attention_reading import NO_AIDS
 from dashboard.components.glossary import term
 from dashboard.contracts.context import Context
 from dashboard.contracts.table import Cell, Column, Table
@@ -40,6 +41,7 @@ from dashboard.views.attention.norms_numbers import (
 from dashboard.views.declaration import Explanation, Sentence, View, Words, waits
 from dashboard.views.explanation import NOT_COMPUTED, named
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.reading import AIDS, aids_of
 from dashboard.views.tables import BLOCK, marked
 from dashboard.views.token_spans import token_at
 
@@ -95,17 +97,19 @@ def text(context: Context) -> Words:
 
 def _caption(context: Context) -> str:
     one, stage = is_of_one(context), stage_of(context)
+    unread = aids_of(context.attention, context.options) != NO_AIDS
+    aids = " Of all tokens: reading aids do not apply." if unread else ""
     if context.options["value"] == "weight":
         what = "The weight alone" if one else "The mean weight over the heads"
-        return f"{what}. Stronger colour means more attention (square-root scale)."
+        return f"{what}. Stronger colour means more attention (square-root scale).{aids}"
     if stage is not None:
         what = "The length of what all heads together add from a token; from itself, also what was there before"
         through = ", through the LayerNorm after their sum" if stage == "layernorm" else ""
-        return f"{what}{through} (square-root scale). Without biases{' and β' if through else ''}."
+        return f"{what}{through} (square-root scale). Without biases{' and β' if through else ''}.{aids}"
     what = "Weight times the length of what the head passes on from a token, ‖α f(x)‖"
     if not one:
         what = "The length of what all heads together add from a token, ‖Σ α f(x)‖"
-    return f"{what} (square-root scale). Without residual connection and norms."
+    return f"{what} (square-root scale). Without residual connection and norms.{aids}"
 
 
 def _footer(context: Context, results: Results, row: Row) -> list[Any]:
@@ -277,4 +281,5 @@ VIEW = View(
     export=export,
     needs=needs,
     controls=(HEADS, VALUE),
+    mentions=AIDS,
 )

@@ -10,6 +10,7 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
+from dashboard.analysis.attention_reading import NO_AIDS
 from dashboard.analysis.query_key import Group, ScoreTerms, groups_of, rotary_pairs, running_sums, score_terms
 from dashboard.components.glossary import term
 from dashboard.contracts.context import Context
@@ -20,6 +21,7 @@ from dashboard.views.controls import Choice
 from dashboard.views.declaration import Explanation, Sentence, View, Words
 from dashboard.views.explanation import named
 from dashboard.views.not_finite import not_finite_message
+from dashboard.views.reading import AIDS, aids_of
 from dashboard.views.token_spans import token_at
 
 ORDER = Choice(
@@ -105,7 +107,9 @@ def _caption(context: Context, shown: Shown) -> str:
     after = " Query and key are taken after rotary embedding." if shown.pairs is not None else ""
     chosen = "" if shown.chosen else " Shift-click a token to choose another key."
     unsorted = f" {MISSING[0]}" if context.options["order"] == "frequency" and shown.pairs is None else ""
-    return f"{what}: query times key. Below, their sum from left to right.{after}{unsorted}{chosen}"
+    is_aided = aids_of(context.attention, context.options) != NO_AIDS
+    aids = " Of single tokens, with all tokens in the softmax: reading aids do not apply." if is_aided else ""
+    return f"{what}: query times key. Below, their sum from left to right.{after}{unsorted}{chosen}{aids}"
 
 
 def _footer(terms: ScoreTerms) -> list[Any]:
@@ -214,4 +218,5 @@ VIEW = View(
     table=table,
     export=export,
     controls=(ORDER,),
+    mentions=AIDS,
 )

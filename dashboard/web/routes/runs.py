@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ from dashboard.errors import (
 )
 from dashboard.figures.heads import packed_heads
 from dashboard.store.run_store import RunStore
+from dashboard.views.head_order import order_as_asked, told
 from dashboard.views.reading import asks_of, read_as_asked
 from dashboard.web.build import FOR_EVER
 from dashboard.web.model_picker import is_message, needed_tokenizer, second_text
@@ -56,6 +58,18 @@ def make_runs(services: Services) -> Blueprint:
         run = _open(store, key)
         attention = run.attention_of(request.args.get("kind"))
         return _kept(packed_heads(np.asarray(attention.thumbnails)), "application/octet-stream", run, "heads")
+
+    @routes.get("/run/<key>/order")
+    def _order(key: str) -> Response:
+        run = _open(store, key)
+        order = order_as_asked(run, request.args, services)
+        if not order.complete:
+            response = jsonify(told(order))
+            response.status_code = 202
+            response.headers["Cache-Control"] = "no-store"
+            return response
+        asked = "-".join(f"{name}={value}" for name, value in sorted(request.args.items()))
+        return _kept(json.dumps(told(order)).encode(), "application/json", run, f"order-{asked}")
 
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:

@@ -235,3 +235,35 @@ def test_a_run_of_an_earlier_version_has_the_scores_that_it_has() -> None:
     assert listed == ["previous", "self", "first", "punctuation", "entropy", "distance"]
     with pytest.raises(MissingArrayError, match="this score of the heads"):
         VIEW.text(context(run, sort="induction"))
+
+
+def test_the_scores_of_this_text_follow_the_reading_aids() -> None:
+    run = make_run("causal")
+    weights = np.array([[run.attention(layer, head) for head in range(2)] for layer in range(2)], dtype=np.float64)
+    kept = weights[:, :, 1:, 1:]
+    own = (np.diagonal(kept, 0, 2, 3) / kept.sum(axis=-1)).mean(axis=-1)
+    aided = context(run, sort="self", first=True, sums=True)  # type: ignore[arg-type]
+    found: Any = VIEW.draw(aided)
+    told = found["layout"]["meta"]["head_rows"]
+    at = list(HEADINGS).index("self")
+    assert [row[3 + at] for row in told["rows"]] == pytest.approx(own.ravel(), rel=1e-5)
+    assert told["columns"][at]["chance"] == pytest.approx(np.mean([1 / n for n in range(1, 6)]), rel=1e-5)
+    assert not told["columns"][list(HEADINGS).index("first")]["listed"], "the first token is left out"
+    words = VIEW.text(aided)
+    assert "The first token left out. Each row adds up to 1 again. Patterns are of all tokens." in words.caption
+    assert f"{own[1, 0]:.2f}" in words_in(words.footer)
+    assert VIEW.table is not None
+    table = VIEW.table(aided)
+    assert table is not None
+    assert table.title == "Every head’s mean scores over this text, as the reading aids leave it"
+    nothing = context(run, sort="first", first=True)  # type: ignore[arg-type]
+    assert "leave nothing for this score" in words_in(VIEW.text(nothing).footer)
+    assert len(VIEW.explanation(aided)) == 3
+
+
+def test_a_long_text_says_that_its_scores_are_of_all_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dashboard.analysis.read_scores.MOST_WEIGHTS", 0)
+    run = make_run("causal")
+    aided, plain = (context(run, sort="self", first=on) for on in (True, False))  # type: ignore[arg-type]
+    assert VIEW.draw(aided) == VIEW.draw(plain)
+    assert "Over all tokens: this text is too long for reading aids here" in VIEW.text(aided).caption

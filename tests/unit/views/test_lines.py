@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_every_line_is_a_weight_of_that_head_and_the_rest_is_counted(kind: Model
     if left:
         whole = len(left) + len(wanted)
         assert f"Left out: {len(left)} of {whole} lines (weight below 0.1)" in footer
-        assert f"sum of their weights {sum(left):.3f}" in footer
+        assert f"sum of weights {sum(left):.3f}" in footer
     rows = list(VIEW.table(found).rows)  # type: ignore[misc, union-attr]
     assert [row[-1] for row in rows] == pytest.approx(sorted(wanted.values(), reverse=True))
     every = VIEW.table(context(run, True, way=direction, heads=heads, tokens=tokens, least=0.1))  # type: ignore[misc]
@@ -145,3 +146,62 @@ def test_what_the_reading_aids_leave_out_has_no_line() -> None:
         assert ("Each row adds up to 1 again." in words.caption) is sums
     alone = Context(run, Selection(run.key, 0, 1, 0), options)
     assert "leave out all lines of this token" in str(VIEW.explanation(alone))
+
+
+def pieces() -> ModelRun:
+    """Three words: un + believ + ably, house, and + s."""
+    run = make_run("encoder", ["un", "believ", "ably", " house", " and", "s"])
+    words = [0, 0, 0, 1, 2, 2]
+    tokens = [replace(token, word=word) for token, word in zip(run.tokens, words, strict=True)]
+    header = {**run.header, "tokens": {"encoder": [token.to_row() for token in tokens]}}
+    return ModelRun(header, run.arrays)
+
+
+@pytest.mark.parametrize("direction", ["to", "from", "all"])
+def test_lines_between_words_sum_over_the_pieces_attended_to_and_average_over_those_attending(direction: str) -> None:
+    run = pieces()
+    groups = [(0, 1, 2), (3,), (4, 5)]
+    plain = run.attention(1, 0).astype(np.float64)
+    wanted = {}
+    for asking, answering in itertools.product(groups, repeat=2):
+        if {"to": 1 in asking, "from": 1 in answering, "all": True}[direction]:
+            between = [sum(plain[query, key] for key in answering) for query in asking]
+            wanted[asking[0], answering[0]] = sum(between) / len(asking)
+    options = {**OPTIONS, "least": 0, "way": direction, "words": True}
+    found = Context(run, Selection(run.key, 1, 1, 0), options)
+    lines = told(found)
+    assert {tuple(line[1:3]): line[3] for line in lines["drawn"]} == pytest.approx(wanted, rel=1e-5)
+    assert lines["tokens"] == [0, 3, 4]
+    assert lines["words"] == {"0": ["unbelievably", 0, 2], "4": ["·ands", 1, 5]}
+    assert lines["chosen"] == [0]
+    words = VIEW.text(found)
+    assert ("unbelievably (0–2)" if direction != "all" else "each word") in text_of(words.title)
+    assert "Words: weights to pieces are added" in words.caption
+    assert "·ands (4–5)" in text_of(words.footer)
+    every = VIEW.table(replace(found, whole=True))  # type: ignore[misc]
+    assert every is not None
+    cells = list(every.rows)
+    assert len(cells) == every.count == len(wanted)
+    assert {(row[2], row[4]): row[6] for row in cells} == pytest.approx(wanted, rel=1e-5)
+    assert {(row[2], row[3]) for row in cells} <= {(0, "unbelievably"), (3, " house"), (4, " ands")}
+
+
+def test_two_pieces_of_one_word_are_one_end_of_the_lines() -> None:
+    found = Context(pieces(), Selection("", 2, 1, 0, tokens=(0, 5)), {**OPTIONS, "words": True})
+    assert told(found)["chosen"] == [0, 4]
+    assert "unbelievably (0–2) and 1 more word attend to" in text_of(VIEW.text(found).title)
+
+
+@pytest.mark.parametrize(("heads", "each"), [((), 3), (((0, 1),), 2), (((0, 1), (1, 1)), 1)])
+def test_the_footer_of_up_to_three_heads_has_two_lines(heads: tuple[tuple[int, int], ...], each: int) -> None:
+    run = make_run("encoder")
+    footer = VIEW.text(context(run, heads=heads, least=0)).footer
+    ends = [index for index, part in enumerate(footer) if part.className == "line-end"]
+    assert len(ends) == 1
+    weights = [text_of(part) for part in footer[: ends[0]] if part.className == "number"]
+    assert len(weights) == each * (1 + len(heads))
+    for index, (layer, head) in enumerate([(1, 0), *heads]):
+        largest = np.sort(run.attention(layer, head)[3])[::-1][:each]
+        assert [text.split()[-1] for text in weights[each * index : each * (index + 1)]] == [
+            f"{w:.3f}" for w in largest
+        ]

@@ -21,6 +21,7 @@ from dashboard.figures.attention import shades
 from dashboard.views import all_views
 from dashboard.views.attention.heatmap import VIEW
 from dashboard.views.cards import cards_of
+from dashboard.views.head_order import ORDER
 from dashboard.views.reading import CONTROLS, asks_of, read_as_asked, reading_of, request_of
 from dashboard.views.state import settings_of as all_settings
 from dashboard.web.card_layout import _shared
@@ -230,7 +231,8 @@ def test_shared_controls_are_one_setting_and_stand_in_the_card() -> None:
     assert {f"attention-{control.name}" for control in CONTROLS} <= set(names)
     fields = _shared(cards_of(all_views())[0])
     told = {str(getattr(field, "data-setting")): field for field in fields}
-    assert list(told) == [f"attention-{control.name}" for control in CONTROLS]
+    assert list(told) == [f"attention-{control.name}" for control in (*CONTROLS, *ORDER)]
+    assert getattr(told["attention-grid"], "data-views").split() == ["attention", "lines", "heads"]
     assert "attention" in getattr(told["attention-of"], "data-views").split()
     assert getattr(told["attention-share"], "data-when") == '[["attention-of", ["rollout"]]]'
     assert getattr(told["attention-words"], "data-needs") == "pieces"

@@ -1,0 +1,142 @@
+"""In which order the grid of heads stands, and what the page says of it: the controls, and the answer to the browser.
+
+assets/components/head-grid.js draws the grid, and asks for the order that the page's options name; a file of all heads
+has the same order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from dashboard.analysis.aggregates import Head
+from dashboard.analysis.attention_reading import NO_AIDS
+from dashboard.analysis.head_order import by_score, similar_heads
+from dashboard.contracts.context import Context, Options
+from dashboard.contracts.run import ModelRun
+from dashboard.contracts.selection import Selection
+from dashboard.errors import MissingArrayError
+from dashboard.views.attention import head_sources
+from dashboard.views.attention.head_definitions import HEADINGS
+from dashboard.views.controls import Choice, Control, Number
+from dashboard.views.library import Library
+from dashboard.views.reading import AIDS, aids_of
+
+LAYER, SCORE, ALIKE = "layer", "score", "alike"
+GRID = Choice(
+    "grid",
+    "Order of the heads",
+    (
+        (LAYER, "By layer"),
+        (SCORE, "By score: the largest first"),
+        (ALIKE, "By what they do on this text, in groups"),
+    ),
+    shared=True,
+    beside=True,
+    help="The score is the one that colours the grid in Heads; without a colour, the one that sorts its table.",
+)
+GROUPS = Number("groups", "Number of groups", 1, 20, 8, 1, shared=True, beside=True, when=(("grid", (ALIKE,)),))
+ORDER: tuple[Control, ...] = (GRID, GROUPS)
+ORDER_OF_TABLE = tuple(replace(control, beside=False) for control in ORDER)  # for Heads, whose table has the groups
+SHARED: tuple[Control, ...] = (*ORDER, *AIDS)  # of the Attention card
+OF_HEADS: tuple[Control, ...] = (head_sources.SOURCE, head_sources.COLOUR, head_sources.SORT)  # of its tab Heads
+
+
+@dataclass(frozen=True)
+class GridOrder:
+    """All heads in the order of the grid.
+
+    Attributes:
+        groups: of heads; a single one where there are no groups. said: what the order is, in a sentence; "" by layer.
+        complete: whether it is what the options ask for; otherwise it is by layer, and `said` gives the reason.
+    """
+
+    groups: tuple[tuple[Head, ...], ...]
+    said: str = ""
+    complete: bool = True
+
+    @property
+    def is_by_layer(self) -> bool:
+        return not self.said or not self.complete
+
+
+def order_of(context: Context) -> GridOrder:
+    """The order that a context's options ask for: `ORDER`, the aids, and of *Heads* what is scored."""
+    attention, grid = context.attention, context.options.get(GRID.name, LAYER)
+    places = tuple((layer, head) for layer in range(attention.layers) for head in range(attention.heads))
+    try:
+        if grid == ALIKE:
+            return _alike(context)
+        if grid == SCORE:
+            why = "By layer: the scores on random tokens are computed when the tab Heads asks for them."
+            return _by_score(context) or GridOrder((places,), why, False)
+    except MissingArrayError as error:
+        return GridOrder((places,), f"By layer: {error}", False)
+    return GridOrder((places,))
+
+
+def _alike(context: Context) -> GridOrder:
+    attention, aids = context.attention, aids_of(context.attention, context.options)
+    found = similar_heads(attention, aids, int(context.options.get(GROUPS.name, GROUPS.default)))
+    many = len(found.groups)
+    groups = f"{many} groups of heads that attend alike" if many > 1 else "One group, similar heads side by side"
+    if found.source == "pictures":
+        compared = "their small pictures, all tokens"
+    else:
+        compared = "their weights on this text" + ("" if aids == NO_AIDS else ", as the reading aids leave them")
+    return GridOrder(found.groups, f"{groups} (Ward’s method; compared: √ of {compared}).")
+
+
+def _by_score(context: Context) -> GridOrder | None:
+    """None if the scores are still to be computed."""
+    colour, source = context.options[head_sources.COLOUR.name], context.options[head_sources.SOURCE.name]
+    if colour == "pictures":
+        sort = context.options[head_sources.SORT.name]
+        name = sort if sort in HEADINGS else "previous"
+    else:
+        source = head_sources.PROBE if colour.startswith(head_sources.OF_PROBE) else head_sources.TEXT
+        name = colour.removeprefix(head_sources.OF_PROBE)
+    is_probe = source == head_sources.PROBE and context.stream is context.run.main
+    scores = head_sources.of_probe(context) if is_probe else head_sources.of_text(context)
+    if scores is None:
+        return None
+    head_sources.require(context, scores, name)
+    of = "on random tokens" if is_probe else "on this text"
+    if name not in scores.values:
+        raise MissingArrayError(f"Random tokens have no score “{HEADINGS[name]}”. Choose another one in Heads.")
+    said = f"By {HEADINGS[name].split(',')[0].lower()} {of}, the largest first, row by row."
+    return GridOrder((by_score(scores.values[name]),), said)
+
+
+def group_numbers(context: Context) -> np.ndarray:
+    """(layer, head) int: the group of similar heads that each is in, counted from 1.
+
+    Raises:
+        MissingArrayError: the heads cannot be compared.
+    """
+    attention, aids = context.attention, aids_of(context.attention, context.options)
+    found = similar_heads(attention, aids, int(context.options.get(GROUPS.name, GROUPS.default)))
+    return found.group_of(attention.layers, attention.heads)
+
+
+def options_from(query: Mapping[str, object]) -> Options:
+    """The options of `order_of` in an address."""
+    shared = {control.name: control.parse(query.get(f"attention-{control.name}")) for control in SHARED}
+    return shared | {control.name: control.parse(query.get(f"heads-{control.name}")) for control in OF_HEADS}
+
+
+def order_as_asked(run: ModelRun, query: Mapping[str, object], library: Library) -> GridOrder:
+    """The order that an address asks for."""
+    context = Context(run, Selection(run.key, 0, 0, 0), options_from(query))
+    request = head_sources.request(context)
+    kept = library.kept_of(run, [request]) if context.options[GRID.name] == SCORE else {}
+    return order_of(replace(context, results=kept))
+
+
+def told(order: GridOrder) -> dict[str, Any]:
+    """An order as the browser takes it: `groups` of [layer, head], null by layer; and `said`."""
+    groups = None if order.is_by_layer else [[list(place) for place in group] for group in order.groups]
+    return {"groups": groups, "said": order.said}

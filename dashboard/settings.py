@@ -1,4 +1,4 @@
-"""Every setting, in one frozen value. Each has a default, a help text and an environment name (README lists them)."""
+"""Every setting, in one frozen value, with its default, help text and environment name (listed in docs/settings.md)."""
 
 from __future__ import annotations
 

@@ -294,7 +294,7 @@ def test_three_banks() -> None:
         [f"{cosine(states, *pair):.3f}" for states in ends] for pair in ((second, river), (money, second))
     )
     said(f"is {selected[0]} at the embeddings, {selected[1]} after layer 2 and {selected[2]} at the end")
-    said(f"that of the two money `bank` tokens is {alike[0]}, {alike[1]} and {alike[2]}")
+    said(f"for the two `bank` tokens that mean money it is {alike[0]}, {alike[1]} and {alike[2]}")
     said(f"In all {run.model.hidden_size} dimensions")
     assert plain.logits is None
     said("this model produces embeddings and predicts no tokens")

@@ -1,4 +1,4 @@
-"""A CSV file read by pandas with the lines of the README: every text is what it was, every number a number."""
+"""A CSV file read by pandas with the lines of docs/saving.md: every text is what it was, every number a number."""
 
 from __future__ import annotations
 

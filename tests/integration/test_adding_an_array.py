@@ -79,7 +79,7 @@ def test_the_array_is_captured_kept_and_shown(view: View, tmp_path: Path) -> Non
     assert again.outdated == ()
     figure: Any = view.draw(context(again))
     assert [float(value) for value in figure.data[0].y] == pytest.approx(by_hand[2], rel=1e-5)
-    assert f"has length {by_hand[2][3]:.3f}" in str(view.text(context(again)).title)
+    assert f"has norm {by_hand[2][3]:.3f}" in str(view.text(context(again)).title)
 
 
 def test_the_name_follows_the_stream(view: View) -> None:

@@ -296,7 +296,7 @@ def test_the_example_view_draws_a_run(received: Any) -> None:
         assert isinstance(figure, go.Figure)
         assert [float(value) for value in figure.data[0].y] == pytest.approx([float(value) for value in weights])
         assert figure.data[0].customdata[3] == {"token": 3}
-        assert f"is read with weight {weights[3]:.3f} on average" in words_in(received.text(context).title)
+        assert f"receives weight {weights[3]:.3f} on average" in words_in(received.text(context).title)
         rows = list(received.table(context).rows)
         assert rows[3] == (3, "·on", pytest.approx(float(weights[3])))
         whole = received.table(dataclasses.replace(context, whole=True))
@@ -317,7 +317,7 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
         words = client.get(f"/show/words/received?{place}").get_json()
     assert array_of(of_layer["data"][0]["y"]) == pytest.approx(run.attention_of().received[1].mean(axis=0))
     assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])
-    assert "is read with weight" in json.dumps(words["heading"])
+    assert "receives weight" in json.dumps(words["heading"])
     weights = run.attention_of().received[1, 1]
     [_what, own, more] = words["about"]
     assert f"has weight {weights[3]:.3f} for head 1." in own[-1]

@@ -52,7 +52,7 @@ ATTENTION_SHARE = Number(
     0.05,
     shared=True,
     when=(("of", ("rollout",)),),
-    help="In every layer. The rest is the residual stream, which hands on each token; the paper takes half.",
+    help="In every layer, the rest is the residual stream, which passes on each token; the paper uses half.",
 )
 SPECIAL = Switch("special", "Leave out special tokens", shared=True, needs="special")
 FIRST = Switch("first", "Leave out the first token", shared=True, needs="several")
@@ -141,7 +141,7 @@ def being_computed(run: ModelRun, reading: AttentionReading) -> html.Div:
     """
     run.check_current()
     rows, heads = len(reading.attention.asks), len(reading.heads)
-    how = f"{rows:,} tokens and {heads:,} heads take some seconds, once for everyone who looks at this run."
+    how = f"This takes a few seconds for {rows:,} tokens and {heads:,} heads, once for everyone who opens this run."
     place = place_of(reading)
     what = html.B(f"Computing {place[0].lower()}{place[1:]} …")
     return html.Div([what, html.P(how)], **waits(request_of(run, reading)))
@@ -186,7 +186,7 @@ def read_as_asked(run: ModelRun, place: Head, query: Mapping[str, str], library:
     wanted = request_of(run, reading)
     found = library.results_of(run, [wanted]).get(wanted.name) or run.derived(wanted)
     if found is None:
-        raise MissingArrayError("These weights are still being computed. Ask again when the figure is there.")
+        raise MissingArrayError("These weights are still being computed. Try again when the figure has arrived.")
     return replace(reading, given=np.asarray(found.arrays["weights"]))
 
 
@@ -300,11 +300,11 @@ def how_of(reading: AttentionReading) -> str:
 def sums_of(reading: AttentionReading) -> str:
     """What a row adds up to, as a clause."""
     if reading.aids.sums:
-        return "what is kept of a row adds up to 1 again"
+        return "the weights that are kept in a row add up to 1 again"
     if reading.aggregate in ("max", "max-all"):
         return "a row of largest weights may add up to more than 1"
     if reading.aids.leaves_out:
-        return "a row adds up to what is kept of it, at most 1"
+        return "a row adds up to the attention that is kept, at most 1"
     if reading.has_sinks:
         return "a row adds up to less than 100\u00a0%, the rest goes to the attention sink"
     return "a row adds up to 100\u00a0%"

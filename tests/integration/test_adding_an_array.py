@@ -93,7 +93,7 @@ def test_a_run_of_before_opens_says_what_it_lacks_and_keeps_its_key(
     store = RunStore(tmp_path / "runs", 10**9)
     store.save(before.key, before.header, before.arrays)
     old = store.open(before.key)
-    assert old.outdated == ("the norms of each head's queries are kept",)
+    assert old.outdated == ("the norms of each head's queries are stored",)
     assert not store.is_current(old.key)
     with pytest.raises(MissingArrayError, match=r"does not hold the norms of queries\. Run its text again") as found:
         view.draw(context(old))

@@ -248,7 +248,7 @@ HOSTILE = {
     ),
     "fills the memory": ("{% set a = 'aaaaaaaaaa' * 999999999 %}{{ a }}", "cannot render|too much memory"),
     "writes nothing": ("{# nothing #}{{ '' }}", "writes nothing"),
-    "writes a control character": ("{{ '\\x00' }}", "a character that no model reads"),
+    "writes a control character": ("{{ '\\x00' }}", "a character that no model can read"),
 }
 
 

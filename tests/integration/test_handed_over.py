@@ -316,7 +316,7 @@ def test_a_tiktoken_file_alone_is_refused_with_what_helps(settings: Settings, tm
     llama().save_pretrained(folder)
     lines = [f"{base64.b64encode(bytes([byte])).decode()} {byte}" for byte in range(256)]
     (folder / "tokenizer.model").write_text("\n".join(lines))
-    with pytest.raises(UnsupportedModelError, match=r"no SentencePiece model.*Save its tokenizer\.json"):
+    with pytest.raises(UnsupportedModelError, match=r"not a SentencePiece model.*Save its tokenizer\.json"):
         load_model(folder, settings)
 
 

@@ -102,7 +102,7 @@ def test_a_download_that_stalls_is_stopped_and_goes_on_the_next_time(hub: Hub, s
         HubUnreachableError, match=r"The download of someone/tiny stopped at 0 of 0 MB: less than 0.01 MB came in"
     ) as caught:
         load_model(NAME, replace(settings, stall_seconds=1.0))
-    assert "What has come is kept. Try again to go on from there" in str(caught.value)
+    assert "What has arrived is kept. Try again to continue from there" in str(caught.value)
     assert caught.value.retry
     hub.pace = None
     hub.going.set()
@@ -117,7 +117,7 @@ def test_a_hub_that_says_nothing_and_one_that_breaks_off_are_told(hub: Hub, sett
         load_model(NAME, replace(settings, stall_seconds=0.5))
     hub.silent = False
     hub.breaks = True
-    with pytest.raises(HubUnreachableError, match=r"The download of someone/tiny broke off. What has come is kept"):
+    with pytest.raises(HubUnreachableError, match=r"The download of someone/tiny broke off. What has arrived is kept"):
         load_model(NAME, settings)
     hub.breaks = False
     assert load_model(NAME, settings).info.layers == 2

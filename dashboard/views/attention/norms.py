@@ -81,7 +81,7 @@ def _lacks(context: Context, passed: PassedOn) -> str:
     if context.options["heads"] == "all" and passed.grams[layer] is None and context.run.not_finite is None:
         size = attention_norms.gram_bytes(context.run) / 1e6
         return (
-            f"The norms over all heads need {size:,.0f}\u00a0MB for a text of this length, which is more than is kept. "
+            f"The norms over all heads need {size:,.0f}\u00a0MB for a text of this length, which is too much to store. "
             "Choose one head in Options, or run a shorter text."
         )
     return ""
@@ -171,7 +171,7 @@ def _caption(context: Context) -> str:
     what = "Weight times the length of what the head passes on from a token, ‖α f(x)‖"
     if not one:
         what = "The length of what all heads together add from a token, ‖Σ α f(x)‖"
-    return f"{what} (square-root scale). Without residual connection and norms."
+    return f"{what} (square-root scale). Residual connection and norms are left out."
 
 
 def _footer(context: Context, passed: PassedOn, row: Row) -> list[Any]:

@@ -154,8 +154,8 @@ def old_classifier() -> ModelRun:
 
 def test_a_classifier_s_run_from_before_is_to_be_computed_again_and_no_other() -> None:
     run = old_classifier()
-    heads = "heads have scores of duplicate tokens and induction, and of what the first token leaves"
-    assert run.outdated == ("a classifier's classes are kept", heads)
+    heads = "heads have scores for duplicate tokens and induction, and beyond the first token"
+    assert run.outdated == ("a classifier's classes are stored", heads)
     assert run.without_predictions == "Old is a classifier: it predicts classes, and no tokens."
     assert opening_tabs(all_views(), run) == {"prediction": "classes"}
     for read in (VIEW.draw, VIEW.text):

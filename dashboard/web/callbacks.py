@@ -126,7 +126,7 @@ def _derive(app: Dash, services: Services) -> None:
     )
     def derive(raw: object) -> JobSet:
         if not isinstance(raw, dict) or not isinstance(raw.get("wants"), list) or len(raw["wants"]) > MOST_WANTED:
-            raise BadRequestError("What is to be computed cannot be read. Reload the page.")
+            raise BadRequestError("The requested results cannot be read. Reload the page.")
         return derived_jobs(services, raw["wants"])
 
 

@@ -185,7 +185,7 @@ def test_a_head_of_which_nothing_says_what_it_classifies_is_not_read(
     assert (loaded.classes, describe_folder(folder).classes, type(loaded.model)) == (None, "", BertModel)
     assert any(line.startswith("classifier") for line in loaded.unread)
     assert run.is_classifier
-    with pytest.raises(MissingArrayError, match="is a classifier of a kind that is not read here"):
+    with pytest.raises(MissingArrayError, match="is a classifier of a kind that is not supported"):
         run.classes()
 
 

@@ -65,7 +65,7 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
     layers = value_norms(loaded, inputs, report, gram_bytes(run) <= MOST_BYTES)
     if all(layer is None for layer in layers):
         raise MissingArrayError(
-            f"The output projection of {run.model.title} is not known: nothing reads its heads' output as it is. "
+            f"The output projection of {run.model.title} is not known: no module reads its heads' output directly. "
             "Choose another model to see norms."
         )
     nothing = np.full((run.model.heads, len(run)), np.nan, dtype=np.float32)

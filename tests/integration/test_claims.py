@@ -162,7 +162,7 @@ def test_what_the_steps_of_the_tour_say() -> None:
     text, strip, attention, hidden, predictions = tour.STEPS
     texts = [token.text for token in run.tokens]
     assert (texts[1], texts[7], texts[15], texts[16]) == (" Mary", " shops", " to", " Mary")
-    assert f"cuts this sentence into {len(plain.ids)} *tokens" in text.first
+    assert f"splits this sentence into {len(plain.ids)} *tokens" in text.first
 
     logprobs = plain.logits.log_softmax(-1)
     shops, mary = (-float(logprobs[i - 1, plain.ids[i]]) for i in (7, 16))

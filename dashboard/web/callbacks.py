@@ -83,7 +83,7 @@ def _submit(app: Dash, services: Services) -> None:
 def second_of(services: Services, model: str, raw: str | None) -> str | None:
     """The second text of a form; None if it is blank, or if the model takes one text, so that the page hides its box.
 
-    What is no text stays as it is: `RunRequest` refuses it.
+    Anything that is not text is passed on: `RunRequest` refuses it.
     """
     if raw is None or (isinstance(raw, str) and not raw.strip()):
         return None
@@ -304,7 +304,7 @@ def _around(browser: _InBrowser) -> None:
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("tokenizerChosen", Input(ids.MODEL, "value"), Input(ids.TOKENIZER, "value"), Input(ids.CATALOG, "data"))
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
-    # a callback of its own: Dash holds back one that also waits for a result
+    # separate, because Dash holds back a callback that also waits for a result
     browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))
     browser("derivedResult", Input(ids.DERIVED_RESULT, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))

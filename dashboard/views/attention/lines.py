@@ -47,7 +47,7 @@ WEAKEST = Number("least", "Weakest line drawn (weight)", 0, 1, LEAST, 0.005)
 OFF = Text(
     "off", "Heads not drawn", longest=120, help="As layer.head, for example 10.8, 3.1; or click them in the legend."
 )
-FEW, NAMED = 3, 3  # up to so many heads, so many weights of each in the footer; of more heads only the largest
+FEW, NAMED = 3, 3  # up to FEW heads, the footer has NAMED weights of each; with more heads, only the largest
 
 Place = tuple[int, int]
 

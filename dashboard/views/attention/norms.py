@@ -1,4 +1,4 @@
-"""Norms: attention weighted by the length of what it transports, ‖α f(x)‖, beside the weights."""
+"""Norms: attention weighted by the length of what it passes on, ‖α f(x)‖, beside the weights."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def request(context: Context) -> DerivedRequest:
 
 
 def _refusal(context: Context) -> str:
-    """Why this run has no norms; "" if it can."""
+    """Why this run has no norms; "" if it can have them."""
     try:
         attention_norms.check(context.run, {})
     except MissingArrayError as error:

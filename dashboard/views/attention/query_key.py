@@ -41,8 +41,8 @@ class Shown:
     """What the view shows.
 
     Attributes:
-        key: the answering token; chosen: whether a person selected it.
-        terms: of its score. groups: the bars. pairs: of the rotary embedding, None if the run holds none.
+        key: the answering token; chosen: whether the user selected it.
+        terms: the terms of its score. groups: the bars. pairs: the pairs of the rotary embedding, if the run has them.
     """
 
     key: int

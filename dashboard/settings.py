@@ -213,7 +213,7 @@ def whole_path(raw: str) -> str:
     """
     parts = [part for part in raw.strip().strip("/").split("/") if raw.strip("/ ")]
     if any(not re.fullmatch(r"[\w.~@-]+", part, re.ASCII) or set(part) == {"."} for part in parts):
-        raise SettingsError(f"DASHBOARD_PUBLIC_PATH is {raw!r}; give the path alone, such as /tools/dash/.")
+        raise SettingsError(f"DASHBOARD_PUBLIC_PATH is {raw!r}; give only the path, such as /tools/dash/.")
     return "/".join(["", *parts, ""])
 
 

@@ -76,7 +76,7 @@ def find_device(device: str) -> torch.device:
     if reason:
         raise SettingsError(
             f"DASHBOARD_DEVICE is {device}, and {reason}. Or choose another device: DASHBOARD_DEVICE=cpu, or auto, "
-            "which takes a GPU where there is one."
+            "which uses a GPU if there is one."
         )
     return torch.device(device)
 

@@ -433,7 +433,7 @@ def plot_attention_aggregate(
         raise BadRequestError(f"There is no aggregate “{str(of)[:40]}”. Choose rollout, mean or max.")
     layers = [_heads(one) for one in attentions]
     if not layers:
-        raise RunShapeError("There is no layer's attention. Pass outputs.attentions of a model called with it.")
+        raise RunShapeError("There is no layer's attention. Call the model with output_attentions=True.")
     check("layer", layer, len(layers))
     last = len(layers) - 1 if layer is None else layer
     if of == "rollout":

@@ -38,7 +38,7 @@ from dashboard.web.services import Services, guarded
 MOST_WANTED = 24  # derived results that one page may request at a time
 GONE = {  # by what asked for the run
     "link": "This server no longer has the run that the link names. Run its text again to see it.",
-    "step": "This server no longer has the run of this step. The current view stays: go on with Undo or Redo.",
+    "step": "This server no longer has the run of this step. The current view stays: use Undo or Redo to continue.",
     "recent": "This server no longer has that run. Run its text again to see it.",
     "again": "This server no longer has the run that is shown. Run its text again to see it.",
 }

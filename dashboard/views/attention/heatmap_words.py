@@ -160,7 +160,7 @@ def _kept(reading: AttentionReading, row: int) -> list[html.Span]:
     """How much of a row's attention is kept, if something is left out."""
     if not reading.aids.leaves_out:
         return []
-    return [html.Span(["kept in all", _number(float(reading.shares(row, row + 1)[0]))], className="number")]
+    return [html.Span(["attention kept", _number(float(reading.shares(row, row + 1)[0]))], className="number")]
 
 
 def _weight(reading: AttentionReading, column: int, weight: float) -> html.Span:

@@ -130,7 +130,7 @@ def test_a_file_that_is_no_table_is_left_alone(here: Path, capsys: pytest.Captur
     path = here / "mine.csv"
     path.write_text("a,b\n1,2\n")
     assert main(["analyse", "--model", "smollm2-135m", "--text", "x", "--out", str(path)]) == 1
-    assert "no table of this command" in capsys.readouterr().err
+    assert "not a table of this command" in capsys.readouterr().err
     assert path.read_text() == "a,b\n1,2\n"
 
 

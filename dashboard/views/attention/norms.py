@@ -209,11 +209,7 @@ def explain(context: Context) -> Explanation:
     what: Sentence = ["From each token that it attends to, a ", term("head"), " takes a vector: its "]
     what += [term("attention"), " weight times what that token passes on; the norm is the length of that vector."]
     if passed is None:
-        return (
-            what,
-            [_refusal(context)] if _refusal(context) else NOT_COMPUTED,
-            ["The heatmap shows the weights alone."],
-        )
+        return what, [_refusal(context)] if _refusal(context) else NOT_COMPUTED, ["The heatmap shows weights alone."]
     if _lacks(context, passed):
         return what, [_lacks(context, passed)], ["The heatmap shows weights alone."]
     row = _row(context, passed)

@@ -24,8 +24,8 @@ GLOSSARY = MappingProxyType(
         "key": "A token that is looked at: a column of the heatmap.",
         "attention sink": "In some models, a place for attention that goes to no token. In those models, the weights "
         "of a row add up to less than 1.",
-        "attention rollout": "A way to follow attention through several layers: it multiplies their attention, each "
-        "mixed with the token itself, to see how much of each input token could reach a token through all of them.",
+        "attention rollout": "Multiplies the attention of several layers, each mixed with the token itself, to see "
+        "how much of each input token could reach a token through all of them.",
         "hidden state": "The list of numbers that stands for one token at one point of the model.",
         "embeddings": "The tokens' hidden states before the first layer.",
         "PCA": "Principal component analysis. It finds the directions in which a set of points varies most.",

@@ -164,7 +164,7 @@ def test_a_root_of_very_many_models_says_how_many_are_listed(
     for number in range(4):
         good_model(root / f"m{number}")
     found = listed(settings)
-    assert found["folder:weights"].refusal == "it holds more than 3 models, of which 3 are listed"
+    assert found["folder:weights"].refusal == "it holds more than 3 models; only 3 are listed"
     assert len([name for name in found if name.startswith("folder:weights/")]) == 3
 
 

@@ -209,7 +209,7 @@ def test_a_download_that_stalls_is_told_on_the_page_and_goes_on_with_the_next_ru
     person = server.person()
     outcome = person.wait(person.submit("w1 w2", NAME), PATIENCE)
     assert outcome["error"].startswith(
-        f"The download of {NAME} stopped at 2 of 4 MB: less than 0.08 MB came in 8 seconds."
+        f"The download of {NAME} stopped at 2 of 4 MB: less than 0.08 MB arrived in 8 seconds."
     )
     assert "What has arrived is kept. Try again to continue from there" in outcome["error"]
     assert (outcome["retry"], outcome["cancelled"], outcome["kind"]) == (True, False, "HubUnreachableError")

@@ -99,7 +99,7 @@ def test_a_download_that_stalls_is_stopped_and_goes_on_the_next_time(hub: Hub, s
     hub.pace = (50, 0.1)
     hub.going.clear()
     with pytest.raises(
-        HubUnreachableError, match=r"The download of someone/tiny stopped at 0 of 0 MB: less than 0.01 MB came in"
+        HubUnreachableError, match=r"The download of someone/tiny stopped at 0 of 0 MB: less than 0.01 MB arrived in"
     ) as caught:
         load_model(NAME, replace(settings, stall_seconds=1.0))
     assert "What has arrived is kept. Try again to continue from there" in str(caught.value)
@@ -246,7 +246,7 @@ def test_the_shell_removes_no_model_that_a_process_has_in_memory(
         (["models", "remove", "gpt2", "--yes"], "has no files here"),
         (["models", "remove", "folder:weights/own", "--yes"], "delete it yourself"),
         (["models", "fetch", "folder:weights/none"], "no model “weights/none”"),
-        (["models", "fetch", "no such model"], "no hub id"),
+        (["models", "fetch", "no such model"], "nor a hub id"),
         (
             ["analyse", "--model", "no such model", "--text", "x", "--out", "x.csv"],
             "neither a model's name nor a folder",

@@ -334,7 +334,7 @@ def test_a_weight_that_has_no_place_is_refused_by_name(
         (llama, without("model.embed_tokens.weight"), {}, r"lacks model\.embed_tokens\.weight"),
         (bert, without("cls.predictions.transform.dense.weight"), {}, r"lacks cls\.predictions\.transform"),
         (bert, without("cls.predictions.bias"), {}, r"lacks cls\.predictions"),
-        (gpt2, None, {"n_positions": 16}, r"wpe\.weight of shape \(32, 16\), .* wants \(16, 16\)"),
+        (gpt2, None, {"n_positions": 16}, r"wpe\.weight of shape \(32, 16\), .* asks for \(16, 16\)"),
         (llama, None, {"vocab_size": 60}, "of shape"),
         (llama, None, {"num_key_value_heads": 1}, "of shape"),
     ],
@@ -519,7 +519,7 @@ HARMFUL: dict[str, tuple[dict[str, int], str]] = {  # each below the limits of w
         {"num_hidden_layers": 1000, "hidden_size": 8192, "head_dim": 4096},
         "but its configuration asks for",
     ),
-    "words": ({"vocab_size": 20_000_000}, r"holds lm_head\.weight of shape \(64, 16\), and .* wants \(20000000, 16\)"),
+    "words": ({"vocab_size": 20_000_000}, r"holds lm_head\.weight of shape \(64, 16\), but .* asks for \(20000000, 16\)"),
     "width": (
         {"intermediate_size": 10_000_000},
         r"of shape \(16, 24\), but its configuration asks for \(16, 10000000\)",

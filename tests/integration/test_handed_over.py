@@ -83,7 +83,8 @@ def test_an_adapter_beside_whole_weights_is_refused_by_name_and_listed(settings:
     save(llama(), folder)
     adapter(folder)
     with pytest.raises(
-        UnsupportedModelError, match=r"tuned cannot be run: an adapter \(LoRA for base-1b\) is in the same folder.*: move"
+        UnsupportedModelError,
+        match=r"tuned cannot be run: an adapter \(LoRA for base-1b\) is in the same folder.*: move",
     ):
         load_model(folder, settings)
     entry = next(entry for entry in Catalog(settings).entries() if entry.name == "folder:models/tuned")

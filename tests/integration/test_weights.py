@@ -519,7 +519,10 @@ HARMFUL: dict[str, tuple[dict[str, int], str]] = {  # each below the limits of w
         {"num_hidden_layers": 1000, "hidden_size": 8192, "head_dim": 4096},
         "but its configuration asks for",
     ),
-    "words": ({"vocab_size": 20_000_000}, r"holds lm_head\.weight of shape \(64, 16\), but .* asks for \(20000000, 16\)"),
+    "words": (
+        {"vocab_size": 20_000_000},
+        r"holds lm_head\.weight of shape \(64, 16\), but .* asks for \(20000000, 16\)",
+    ),
     "width": (
         {"intermediate_size": 10_000_000},
         r"of shape \(16, 24\), but its configuration asks for \(16, 10000000\)",

@@ -88,7 +88,7 @@ def test_an_adapter_beside_whole_weights_is_refused_by_name_and_listed(settings:
     ):
         load_model(folder, settings)
     entry = next(entry for entry in Catalog(settings).entries() if entry.name == "folder:models/tuned")
-    assert "beside" in entry.refusal
+    assert "in the same folder" in entry.refusal
     with pytest.raises(UnsupportedModelError, match="adapter"):
         load_model("folder:models/tuned", settings, folders=False)
     (folder / "adapter_config.json").unlink()

@@ -1,4 +1,4 @@
-# make run: the page.  make test: every test.  make check: lint and types.  README.md says more.
+# make run: the page.  make test: every test.  make check: lint and types.  docs/development.md says more.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin

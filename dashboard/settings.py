@@ -1,4 +1,4 @@
-"""Every setting, in one frozen value. Each has a default, a help text and an environment name (README lists them)."""
+"""Every setting, in one frozen value, with its default, help text and environment name (listed in docs/settings.md)."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class Settings:
 
     host: str = _setting("127.0.0.1", "address the page is served on", "HOST")
     port: int = _setting(8050, "port the page is served on", "PORT")
-    hosts: str | None = _setting(None, "names this server answers for, with commas between; `*` for any")
-    public_path: str = _setting("/", "path of the page's address, where a proxy serves it below one")
+    hosts: str | None = _setting(None, "host names that this server answers to, separated by commas; `*` for any")
+    public_path: str = _setting("/", "path below which a proxy serves the page")
     cache_dir: Path = _setting(_cache_home, "folder of the queue, the visitors' lists and the saved runs (mode 0700)")
     models_dir: Path | None = _setting(
         None, "folder of the converted bundled models; by default `models` in the cache folder"
@@ -63,12 +63,12 @@ class Settings:
     )
     default_model: str = _setting("smollm2-135m", "model that is chosen and loaded at the start")
     web_threads: int = _setting(8, "threads of one web process")
-    request_seconds: float = _setting(10.0, "time in which a request must arrive whole, headers and body")
-    send_seconds: float = _setting(20.0, "time in which a client must take each 256 kB of an answer")
+    request_seconds: float = _setting(10.0, "time for a complete request to arrive, headers and body")
+    send_seconds: float = _setting(20.0, "time for a client to take each 256 kB of a response")
     web_processes: int = _setting(1, "web processes", "WEB_CONCURRENCY")
     web_gigabytes: float = _setting(
         lambda: max(LEAST_WEB_GIGABYTES, round(min(2.0, 0.4 * memory_bytes() / 1e9), 1)),
-        "memory of one web process; above, it is replaced",
+        "memory of one web process; above it, the process is replaced",
     )
     workers: int = _setting(1, "worker processes that hold models; two on the same cores slow each other down")
     device: str = _setting("cpu", "what models compute on: `cpu`, `cuda`, `mps`, or `auto`: a GPU if there is one")
@@ -80,42 +80,38 @@ class Settings:
     worker_threads: int = _setting(lambda: max(1, os.cpu_count() or 1), "threads of one worker process")
     worker_gigabytes: float = _setting(
         lambda: round(0.8 * memory_bytes() / 1e9, 1),
-        "memory of one worker, or of one preparation of a model; above, it is ended",
+        "memory of one worker, or of one process that prepares a model; above it, the process is ended",
     )
-    resident_models: int = _setting(3, "models that one worker keeps in memory; the least recently used leaves")
-    max_tokens: int = _setting(4096, "most tokens of one text on this server, where the model takes more")
+    resident_models: int = _setting(3, "models that one worker keeps in memory; beyond, it removes the least used")
+    max_tokens: int = _setting(4096, "tokens that one text may have on this server, even if the model takes more")
     cache_gigabytes: float | None = _setting(
-        None, "most that the cache folder holds, of all kinds together; the oldest leave"
+        None, "size of the cache folder in all; beyond it, the least recently used files are deleted"
     )
-    store_gigabytes: float = _setting(10.0, "size of all saved runs; the least recently used leave")
+    store_gigabytes: float = _setting(10.0, "size of all saved runs; beyond it, the least used are deleted")
     results_megabytes: float = _setting(
-        256.0, "size of all results that are derived from one run later; the least recently used leave"
+        256.0, "size of all derived results of one run; beyond it, the least recently used are deleted"
     )
     weights_megabytes: float = _setting(
-        150.0, "attention weights of one run, where they have to be stored; a longer text is refused"
+        150.0, "attention weights of one run, if they have to be stored; a longer text is refused"
     )
-    export_gigabytes: float = _setting(2.0, "room for files that are being made to be saved, of all visitors together")
+    export_gigabytes: float = _setting(2.0, "room for run files that are being exported, for all visitors")
     upload_megabytes: float = _setting(
         256.0, "largest run file that a visitor may open on the page; 0: none at all", none=True
     )
     text_in_links: bool = _setting(
         True, "whether a copied link carries text and model, in the part that browsers do not send (1 or 0)"
     )
-    queue_runs: int = _setting(1000, "most runs that wait on this server; more are refused")
-    queue_megabytes: float = _setting(64.0, "most bytes of the texts that wait; one visitor's may take a quarter of it")
-    visitor_runs: int = _setting(64, "most runs of one visitor that wait; more are refused")
+    queue_runs: int = _setting(1000, "runs that may wait on this server; further ones are refused")
+    queue_megabytes: float = _setting(64.0, "size of all waiting texts, in MB; one visitor may use a quarter of it")
+    visitor_runs: int = _setting(64, "runs of one visitor that may wait; further ones are refused")
     job_seconds: float = _setting(600.0, "longest time that one run may take to compute")
-    preparations: int = _setting(
-        3, "models that are downloaded, converted or read through at a time, one of each visitor"
-    )
-    stall_seconds: float = _setting(
-        60.0, "a download that has brought less than 10 kB a second for this long is stopped"
-    )
+    preparations: int = _setting(3, "models that are downloaded, converted or hashed at the same time, one per visitor")
+    stall_seconds: float = _setting(60.0, "a download that stays below 10 kB a second for this long is stopped")
     cancel_grace_seconds: float = _setting(
         1.0, "how long a cancelled run may take to stop before its worker is replaced"
     )
-    lease_seconds: float = _setting(5.0, "how long a page that no longer asks still counts as waiting for its run")
-    heartbeat_seconds: float = _setting(2.0, "a worker that has been silent for this long counts as gone")
+    lease_seconds: float = _setting(5.0, "how long a page that has stopped asking still counts as waiting")
+    heartbeat_seconds: float = _setting(2.0, "after this long without a sign of life, a worker counts as gone")
     poll_milliseconds: int = _setting(120, "how often a waiting page asks for its run")
 
     def __post_init__(self) -> None:
@@ -217,7 +213,7 @@ def whole_path(raw: str) -> str:
     """
     parts = [part for part in raw.strip().strip("/").split("/") if raw.strip("/ ")]
     if any(not re.fullmatch(r"[\w.~@-]+", part, re.ASCII) or set(part) == {"."} for part in parts):
-        raise SettingsError(f"DASHBOARD_PUBLIC_PATH is {raw!r}; give the path alone, such as /tools/dash/.")
+        raise SettingsError(f"DASHBOARD_PUBLIC_PATH is {raw!r}; give only the path, such as /tools/dash/.")
     return "/".join(["", *parts, ""])
 
 

@@ -46,7 +46,7 @@
       if (brief) return "colour: surprisal";
       return app.hasBelow(info)
         ? "colour and number: surprisal, in nats (how unexpected the token was)"
-        : "colour: surprisal, in nats (how unexpected the token was); the number is on hover";
+        : "colour: surprisal, in nats (how unexpected the token was); hover for the number";
     },
     /** Show the legend of the colours. */
     markLegend(info) {

@@ -1,4 +1,4 @@
-"""Which attention matrix is shown, and how it is read: the one answer for every view of attention.
+"""Which attention matrix is shown, and how it is read: one definition for all views of attention.
 
 A matrix is that of one head or an aggregate (`dashboard/analysis/aggregates.py`). The reading aids then leave tokens
 out, keep one direction of a pair of texts, merge word pieces into words, and let the rows sum to 1 again, in this
@@ -61,7 +61,7 @@ NO_AIDS = Aids()
 
 @dataclass(frozen=True)
 class Mask:
-    """Which pairs may have a weight: as in `ScoreRecipe`, of all the layers that a matrix is made of."""
+    """Which pairs may have a weight: as in `ScoreRecipe`, for all the layers that a matrix combines."""
 
     kind: MaskKind
     window: int | None
@@ -69,12 +69,12 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class AttentionReading:
-    """One attention matrix as it is shown. `read_attention` makes it; the weights are computed when they are asked for.
+    """One attention matrix as it is shown. `read_attention` makes it; the weights are computed on request.
 
     Attributes:
-        attention: where the weights come from. aggregate: what is shown of it. layer: the head's, the aggregated
-            heads', or the last one of a rollout; it says nothing of "mean-all" and "max-all". head: of "head" alone.
-        share: of attention in a rollout. heads: those of an aggregate. aids: how it is read.
+        attention: where the weights come from. aggregate: how heads are combined. layer: the layer of the head or the
+            aggregated heads, or the last one of a rollout; "mean-all" and "max-all" do not use it. head: only for
+            "head". share: of attention in a rollout. heads: those that are combined. aids: how the matrix is read.
         rows, columns: the tokens of each row, and of each column. mask: which pairs may have a weight.
         given: the aggregated matrix, if it has been computed elsewhere.
     """
@@ -116,12 +116,12 @@ class AttentionReading:
 
     @cached_property
     def queries(self) -> tuple[Token, ...]:
-        """A token, or a word as one, for each row."""
+        """One token for each row; a merged word counts as one."""
         return tokens_of(self.attention.asks, self.rows)
 
     @cached_property
     def keys(self) -> tuple[Token, ...]:
-        """A token, or a word as one, for each column."""
+        """One token for each column; a merged word counts as one."""
         return tokens_of(self.attention.answers, self.columns)
 
     def row_of(self, token: int) -> int | None:
@@ -146,7 +146,7 @@ class AttentionReading:
         return (found / np.where(sums == 0, 1, sums)).astype(np.float32)
 
     def shares(self, first: int = 0, last: int | None = None) -> np.ndarray:
-        """(row,) float64: the sum of each row before rows are made to sum to 1: what is kept of its attention."""
+        """(row,) float64: how much of each row's attention is kept, before rows are made to sum to 1."""
         found: np.ndarray = self._kept(first, last).sum(axis=1, dtype=np.float64)
         return found
 
@@ -168,7 +168,7 @@ class AttentionReading:
         return np.ones(apart.shape, dtype=bool) if self.mask.window is None else apart <= self.mask.window
 
     def _kept(self, first: int, last: int | None) -> np.ndarray:
-        """The rows as they are kept and merged."""
+        """The rows, with tokens left out and words merged."""
         groups = self.rows[first:last]
         if not groups or not self.columns:
             return np.zeros((len(groups), len(self.columns)), dtype=np.float32)
@@ -217,11 +217,11 @@ def read_attention(
     Args:
         layer, head: the selected ones. aggregate: "head"; "mean" or "max" over the heads of the layer, or over `heads`;
             "mean-all" or "max-all" over all heads of all layers; "rollout" from layer 0 through `layer`.
-        share: of attention in a rollout. heads: (layer, head) pairs that "mean" and "max" take in place of the layer's.
+        share: of attention in a rollout. heads: (layer, head) pairs that "mean" and "max" use instead of the layer's.
         given: (query, key) float32: the aggregated matrix, if it has been computed already.
 
     Raises:
-        RunShapeError: a rollout between two streams, or one head that is not named.
+        RunShapeError: a rollout between two streams, or "head" without a head.
     """
     if aggregate == "rollout" and attention.asks is not attention.answers:
         raise RunShapeError("Rollout follows one stream through its layers. Choose another aggregate.")
@@ -282,8 +282,8 @@ def offered(stream: Stream) -> frozenset[str]:
 def words_of(stream: Stream) -> tuple[Group, ...]:
     """The tokens of each word, in order; a special token is a word of its own.
 
-    The tokenizer says which pieces make a word (`Token.word`). White space ends one even where it does not: without a
-    pre-tokenizer, the whole text would be a single word.
+    The tokenizer says which pieces make a word (`Token.word`). White space always ends a word, too: for a tokenizer
+    without a pre-tokenizer, the whole text would otherwise be a single word.
     """
     return stream.remember("words", lambda: _grouped(stream))
 

@@ -39,7 +39,7 @@ def merge(model: PreTrainedModel, weights: AdapterWeights) -> None:
     modules = {name for name, _module in model.named_modules()}
     places = {_place(modules, f"{model.base_model_prefix}.", module, weights): module for module in weights.factors}
     if len(places) < len(weights.factors):
-        raise weights.misfit("two of its modules are one there")
+        raise weights.misfit("two of its modules belong to the same module there")
     for place, module in places.items():
         _check(model.get_submodule(place), module, weights)
     if not places:
@@ -204,8 +204,7 @@ def merged_copy(model: Any, title: str) -> PreTrainedModel:
             _merge_layers(found)
     except MERGING as error:
         raise UnsupportedModelError(
-            f"The adapter of {title} cannot be merged ({first_line(error)}). Merge it yourself, and hand over the "
-            "result."
+            f"The adapter of {title} cannot be merged ({first_line(error)}). Merge it yourself, and pass the result."
         ) from error
     return found
 

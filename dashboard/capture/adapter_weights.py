@@ -62,7 +62,7 @@ class AdapterWeights:
         """Return the error for an adapter that was trained on another base."""
         return UnsupportedModelError(
             f"{self.title} does not fit its base {self.base}: {reason}. It was trained on another model of this name, "
-            "or of another size. Put that one in its place."
+            "or of another size. Put that model in its place."
         )
 
     def config(self, raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +134,7 @@ def read_weights(folder: Path, title: str) -> AdapterWeights:
             rows[row["module"]] = tensor
         elif ".lora_" in name or INSERTED.sub("", name) in whole:
             raise UnsupportedModelError(
-                f"{title} holds {shown(name, 80)}, which is no part of a LoRA that is known here. Save the adapter "
+                f"{title} holds {shown(name, 80)}, which is not part of any LoRA that is supported. Save the adapter "
                 "again."
             )
         else:
@@ -164,7 +164,7 @@ def _tensors(path: Path, title: str) -> dict[str, torch.Tensor]:
     for name, tensor in found.items():
         if not tensor.is_floating_point() or not bool(torch.isfinite(tensor).all()):
             raise ModelError(
-                f"{title} holds {shown(name, 80)}, which has values that are no finite numbers. Save the adapter again."
+                f"{title} holds {shown(name, 80)}, which has values that are not finite. Save the adapter again."
             )
     return {name: tensor.float() for name, tensor in found.items()}
 
@@ -205,7 +205,7 @@ def _own_places(weights: AdapterWeights, plan: Plan) -> dict[str, str]:
             if name not in weights.whole:
                 continue
             if target in plan.made or target in own:
-                raise weights.misfit(f"there is no one place for {shown(name, 80)}")
+                raise weights.misfit(f"{shown(name, 80)} has no place of its own there")
             own[target] = name
     return own
 

@@ -84,7 +84,7 @@ def _tensors(path: Path, title: str, stack: ExitStack) -> Iterator[tuple[str, An
     for name, tensor in entries:
         if not isinstance(tensor, torch.Tensor) or not isinstance(name, str):
             raise ModelError(
-                f"{path.name} of {title} holds “{str(name)[:80]}”, which is no weight. Save its weights alone."
+                f"{path.name} of {title} holds “{str(name)[:80]}”, which is not a weight. Save only its weights."
             )
         yield name, tensor
 

@@ -63,8 +63,8 @@ def load_config(folder: Path, title: str) -> PretrainedConfig:
         config = CONFIG_MAPPING[family].from_dict(plain({**raw, "model_type": family}))
     except Exception as error:  # a file's values can make a class raise anything
         raise UnsupportedModelError(
-            f"{title} has a configuration that its family {family} does not take ({first_line(error)}). Choose another "
-            f"model."
+            f"{title} has a configuration that its family {family} does not accept ({first_line(error)}). Choose "
+            "another model."
         ) from error
     refuse_encoder_decoder(config, title)
     form = getattr(config.get_text_config(), "position_embedding_type", None)
@@ -87,8 +87,8 @@ def plain(value: Any) -> Any:
 def refuse_encoder_decoder(config: PretrainedConfig, title: str) -> None:
     if getattr(config, "is_encoder_decoder", False):
         raise UnsupportedModelError(
-            f"{title} ({config.model_type}) is an encoder–decoder model, which this dashboard does not read yet. "
-            f"Choose another."
+            f"{title} ({config.model_type}) is an encoder–decoder model, which is not supported yet. Choose another "
+            "model."
         )
 
 

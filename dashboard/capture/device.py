@@ -76,7 +76,7 @@ def find_device(device: str) -> torch.device:
     if reason:
         raise SettingsError(
             f"DASHBOARD_DEVICE is {device}, and {reason}. Or choose another device: DASHBOARD_DEVICE=cpu, or auto, "
-            "which takes a GPU where there is one."
+            "which uses a GPU if there is one."
         )
     return torch.device(device)
 
@@ -114,12 +114,12 @@ def _lacks(device: str) -> str:
     """Why this computer does not have a GPU of this name; "" if it has."""
     if device == "mps":
         lacks = not torch.backends.mps.is_available()
-        return "this computer has no GPU by Apple, or this PyTorch cannot use it" if lacks else ""
+        return "this computer has no Apple GPU, or this PyTorch cannot use it" if lacks else ""
     cards = _cards()
     if not cards and torch.version.cuda is None and getattr(torch.version, "hip", None) is None:
-        return "this PyTorch was built for the CPU alone; install one with CUDA (https://pytorch.org)"
+        return "this PyTorch was built for the CPU only; install one with CUDA (https://pytorch.org)"
     if not cards:
-        return "PyTorch finds no GPU by NVIDIA; check its driver (nvidia-smi)"
+        return "PyTorch finds no NVIDIA GPU; check its driver (nvidia-smi)"
     beyond = device.startswith(CARD) and int(device.removeprefix(CARD)) >= cards
     return f"the cards here are cuda:0 to cuda:{cards - 1}" if beyond else ""
 

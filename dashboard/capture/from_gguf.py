@@ -59,14 +59,13 @@ def convert(path: Path, folder: Path, report: OnProgress) -> None:
     try:
         reader = gguf.GGUFReader(path)
     except (ValueError, OSError, IndexError, KeyError, TypeError, OverflowError) as error:
-        raise ModelError(f"{path.name} is no GGUF file that can be read. Copy it again.") from error
+        raise ModelError(f"{path.name} is not a readable GGUF file. Copy it again.") from error
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     config = _config(header, reader, tensors)
     if config.vocab_size != header.arrays["tokenizer.ggml.tokens"]:
         raise UnsupportedModelError(
-            f"{path.name} has {header.arrays['tokenizer.ggml.tokens']:,} tokens and embeddings of "
-            f"{config.vocab_size:,}. "
-            "Choose another model."
+            f"{path.name} has {header.arrays['tokenizer.ggml.tokens']:,} tokens, but embeddings for "
+            f"{config.vocab_size:,}. Choose another model."
         )
     paired = header.architecture == "llama"
     heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads} if paired else {}
@@ -82,7 +81,7 @@ def convert(path: Path, folder: Path, report: OnProgress) -> None:
     # some families' own classes override the folder's file
     if again(PROBE)["input_ids"] != tokenizer.encode(PROBE).ids:
         raise UnsupportedModelError(
-            f"{path.name} splits texts otherwise than its family {header.architecture}. Choose another model."
+            f"{path.name} does not split texts as its family {header.architecture} does. Choose another model."
         )
 
 
@@ -157,7 +156,7 @@ def _save_tokenizer(folder: Path, reader: Any, header: GgufHeader, limit: int) -
 
     pieces = said("ggml.tokens")
     if len(set(pieces)) != len(pieces):
-        raise UnsupportedModelError("Its header has one token twice (tokenizer.ggml.tokens). Choose another model.")
+        raise UnsupportedModelError("Its header lists a token twice (tokenizer.ggml.tokens). Choose another model.")
     rule, ends = SPLITTING[header.fields["tokenizer.ggml.pre"]], ends_of(header)
     tokenizer = byte_level_tokenizer(
         pieces,

@@ -28,9 +28,8 @@ def check_format(folder: Path, title: str) -> None:
     path = _only_file(folder)
     if path is not None and _opened(path.read_bytes()) is None:
         raise UnsupportedModelError(
-            f"{title} has its tokenizer as {path.name} only, and that is no SentencePiece model. (A file of tiktoken's "
-            f"does not "
-            "say how a text is cut into words.) Save its tokenizer.json beside it: AutoTokenizer's save_pretrained."
+            f"The only tokenizer file of {title}, {path.name}, is not a SentencePiece model. (A tiktoken file does not "
+            "say how to split a text into words.) Save its tokenizer.json beside it: AutoTokenizer's save_pretrained."
         )
 
 
@@ -64,9 +63,8 @@ def faithful(tokenizer: Any, folder: Path, title: str) -> Any:
     probe = _differs(tokenizer, processor)
     if probe is not None:
         raise UnsupportedModelError(
-            f"{title} has its tokenizer as {path.name} only, and transformers' {type(tokenizer).__name__} splits texts "
-            f"otherwise "
-            f"than that file (“{probe}”). Save its tokenizer.json beside it, or name the right tokenizer_class."
+            f"{path.name}, the only tokenizer file of {title}, and transformers' {type(tokenizer).__name__} split this "
+            f"text differently: “{probe}”. Save its tokenizer.json beside it, or name the right tokenizer_class."
         )
     return tokenizer
 

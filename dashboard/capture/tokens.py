@@ -73,7 +73,7 @@ def tokenize(
     with tokenizing():
         tokens = _align(tokenizer, encoding, (text, text_pair or ""))
     if all(token.given for token in tokens):
-        raise EmptyTextError("The model's tokenizer finds nothing to read in this text. Type another one.")
+        raise EmptyTextError("This text contains no tokens for this model. Enter some other text.")
     inputs = {name: torch.tensor([values]) for name, values in batch.items() if name not in NOT_INPUTS}
     return inputs, tokens
 

@@ -40,7 +40,7 @@ def check_ids(
     table = next((part for name, part in model.named_modules() if name.endswith("token_type_embeddings")), None)
     most = _rows(table)
     if kinds is not None and most is not None and int(kinds.max()) >= most:
-        raise BadRequestError(f"{title} has no embedding that marks a second text. Run one text alone.")
+        raise BadRequestError(f"{title} has no embedding that marks a second text. Run a single text.")
 
 
 def check_mask(model: PreTrainedModel, title: str, mask_id: int) -> None:

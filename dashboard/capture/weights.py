@@ -49,7 +49,7 @@ def read_model(
     raw = read_config(folder)
     if raw.get("quantization_config"):
         raise UnsupportedModelError(
-            f"{title} is quantised, and only plain weights are read. Choose the model that it was made of."
+            f"{title} is quantised, and only plain weights can be read. Choose the model that it was made from."
         )
     with opened(folder, title) as found:
         checkpoint = found if adapter is None else adapter.over(found)
@@ -94,7 +94,7 @@ def _model_class(judged: Judgement, config: PretrainedConfig, title: str) -> tup
     mapping = auto._model_mapping
     if type(config) not in mapping:
         raise UnsupportedModelError(
-            f"{title} ({config.model_type}) is of a family that is not read here. Choose another model."
+            f"{title} ({config.model_type}) belongs to a family that is not supported. Choose another model."
         )
     model_class = _get_model_class(config, mapping)
     text = config.get_text_config()
@@ -106,7 +106,7 @@ def _plan(model_class: Any, config: PretrainedConfig, checkpoint: Checkpoint, ti
         return plan(model_class, config, checkpoint)
     except Exception as error:  # a strange configuration can make a model class raise anything
         raise UnsupportedModelError(
-            f"{title} has a configuration of which no {model_class.__name__} can be made ({first_line(error)}). "
+            f"No {model_class.__name__} can be made from the configuration of {title} ({first_line(error)}). "
             "Choose another model."
         ) from error
 
@@ -125,17 +125,16 @@ def _check_leftovers(
     lost = [name for name, entry in entries.items() if entry is None or (reads_classes and entry.what == CLASSIFIER)]
     if lost:
         raise UnsupportedModelError(
-            f"{title} holds weights that its configuration gives no place: {listed(lost)}. Without them its numbers "
-            f"would be "
-            "wrong. Check config.json (layers, biases, kind of positions), or choose another model."
+            f"{title} holds weights that its configuration has no place for: {listed(lost)}. Without them its numbers "
+            "would be wrong. Check config.json (layers, biases, kind of positions), or choose another model."
         )
     slots = plan.model.state_dict()
     for target, names in plan.targets.items():
         whole = [name for name in names if slots[target].is_floating_point() and not checkpoint.is_real(name)]
         if whole:
             raise UnsupportedModelError(
-                f"{title} holds {whole[0]} as whole numbers (quantised), which is not read here. "
-                "Choose the model that it was made of."
+                f"{title} holds {whole[0]} as whole numbers (quantised), which is not supported. "
+                "Choose the model that it was made from."
             )
     return {name: entry.buffer for name, entry in entries.items() if entry is not None and entry.buffer}
 
@@ -151,7 +150,8 @@ def _check_slots(plan: Plan, checkpoint: Checkpoint, title: str, reads_pooler: b
 
 def _wrong_shape(title: str, name: str, theirs: Iterable[int], ours: Iterable[int]) -> ModelError:
     return ModelError(
-        f"{title} holds {name} of shape {tuple(theirs)}, and its configuration wants {tuple(ours)}. Check config.json."
+        f"{title} holds {name} of shape {tuple(theirs)}, but its configuration asks for {tuple(ours)}. "
+        "Check config.json."
     )
 
 
@@ -177,8 +177,7 @@ def _check_buffers(left: Mapping[str, Buffer], checkpoint: Checkpoint, model: Pr
     strange = [name for name, kind in left.items() if not is_harmless(kind, checkpoint.read(name), name, model)]
     if strange:
         raise UnsupportedModelError(
-            f"{title} holds values that this version of transformers computes by itself, and they differ: "
-            f"{listed(strange)}. "
+            f"{title} holds values that this version of transformers computes differently: {listed(strange)}. "
             "Its numbers would be wrong. Choose another model."
         )
 

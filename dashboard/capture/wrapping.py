@@ -39,7 +39,7 @@ def unwrapped(model: object, title: str) -> PreTrainedModel:
             break
     raise UnsupportedModelError(
         f"{title} is a {type(inner).__name__}, not a transformers model (PreTrainedModel), so it cannot be captured. "
-        "Hand over the transformers model itself."
+        "Pass the transformers model itself."
     )
 
 

@@ -130,8 +130,8 @@ def beside_weights(folder: Path) -> str:
     except ForeignFileError:
         what = "an adapter (unknown kind)"
     return (
-        f"{what} lies beside its weights, and nothing says whether they hold it already: move the adapter into a "
-        "folder of its own, and both are listed"
+        f"{what} is in the same folder as its weights, and nothing says whether they include it already: move the "
+        "adapter into a separate folder, and both will be listed"
     )
 
 
@@ -144,7 +144,7 @@ def read_adapter(folder: Path) -> Adapter:
     try:
         found = read_object(folder / SETTINGS, LONGEST_SETTINGS)
     except ForeignFileError as error:
-        raise ForeignFileError(f"it is an adapter (unknown kind): {error.clause}; put the file right") from error
+        raise ForeignFileError(f"it is an adapter (unknown kind): {error.clause}; correct the file") from error
     kind = _short(found.get("peft_type")) or "unknown kind"
     base = _text(found.get("base_model_name_or_path"))
     what = f"it is an adapter ({kind}{f' for {base_word(base)}' if base else ''})"
@@ -167,7 +167,7 @@ def base_word(base: str) -> str:
 def _without_weights(folder: Path) -> str:
     if os.path.isfile(folder / WEIGHTS):
         return ""
-    return f"it has no {WEIGHTS}, the only file that is read: save it again as safetensors (peft: save_pretrained)"
+    return f"it has no {WEIGHTS}, the only file that can be read: save it again as safetensors (peft: save_pretrained)"
 
 
 def _refused(found: Mapping[str, Any]) -> str:
@@ -178,7 +178,9 @@ def _refused(found: Mapping[str, Any]) -> str:
     own = found.get("auto_mapping")
     library = own.get("parent_library") if isinstance(own, dict) else None
     if own and not (isinstance(library, str) and library.startswith("transformers.")):
-        return f"its base is a class of its own ({_short(library) or 'auto_mapping'}), which is never run here: {HELP}"
+        return (
+            f"its base needs its own code ({_short(library) or 'auto_mapping'}), which this program never runs: {HELP}"
+        )
     start = found.get("init_lora_weights")
     if not any(start is plain or start == plain for plain in PLAIN_STARTS):
         return (
@@ -186,7 +188,7 @@ def _refused(found: Mapping[str, Any]) -> str:
             "as a plain LoRA (peft: path_initial_model_for_weight_conversion)"
         )
     strange = next((name for name, value in found.items() if name not in READ | NEEDLESS and value), None)
-    return f"{shown(strange, 60)} is a setting that is not known here: {HELP}" if strange else ""
+    return f"{shown(strange, 60)} is a setting that this program does not know: {HELP}" if strange else ""
 
 
 def _read(found: Mapping[str, Any], base: str) -> Adapter:
@@ -211,19 +213,19 @@ def _read(found: Mapping[str, Any], base: str) -> Adapter:
 def _flag(found: Mapping[str, Any], name: str) -> bool:
     value = found.get(name)
     if value not in (None, True, False):
-        raise ValueError(f"{name} is no yes or no")
+        raise ValueError(f"{name} is neither true nor false")
     return bool(value)
 
 
 def _count(value: object, name: str) -> int:
     if type(value) is not int or not 0 < value <= LARGEST_NUMBER:
-        raise ValueError(f"{name} is no rank")
+        raise ValueError(f"{name} is not a rank")
     return value
 
 
 def _number(value: object, name: str) -> float:
     if type(value) not in (int, float) or not math.isfinite(float(str(value))):
-        raise ValueError(f"{name} is no number")
+        raise ValueError(f"{name} is not a number")
     return float(str(value))
 
 
@@ -231,10 +233,10 @@ def _patterns(found: Mapping[str, Any], name: str) -> dict[str, float]:
     """Return names of modules with their values; a leading ^ asks for the whole name."""
     given = found.get(name) or {}
     if not isinstance(given, dict) or len(given) > MOST_PATTERNS:
-        raise ValueError(f"{name} is no list of modules")
+        raise ValueError(f"{name} is not a list of modules")
     for key in given:
         if not MODULE.fullmatch(key):
-            raise ValueError(f"{name} has “{shown(key, 40)}”, which is no name of a module")
+            raise ValueError(f"{name} has “{shown(key, 40)}”, which is not a module's name")
     return {key.replace("\\", "").rstrip("$"): _number(value, name) for key, value in given.items()}
 
 
@@ -246,7 +248,7 @@ def _tokens(given: object) -> dict[str, tuple[int, ...]]:
 
 def _rows(rows: object) -> Sequence[int]:
     if not isinstance(rows, list) or not all(type(row) is int and 0 <= row <= LARGEST_NUMBER for row in rows):
-        raise ValueError("trainable_token_indices are no ids of tokens")
+        raise ValueError("trainable_token_indices are not token ids")
     return rows
 
 

@@ -136,5 +136,5 @@ def _missing(adapter: Adapter, wanted: _Wanted) -> str:
     fetch = f", or fetch it (python -m dashboard models fetch {wanted.hub_id})" if wanted.hub_id and not of else ""
     return (
         f"it is a {adapter.word} adapter, and its base {shown(wanted.hub_id or wanted.word, 100)}{of} is not here: put "
-        f"its folder, called {shown(wanted.word, 80)}, below one of DASHBOARD_MODEL_FOLDERS{fetch}"
+        f"its folder, called {shown(wanted.word, 80)}, into one of DASHBOARD_MODEL_FOLDERS{fetch}"
     )

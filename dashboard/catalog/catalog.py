@@ -98,7 +98,7 @@ class Catalog:
         `allow_folders`, also the model in an absolute folder.
         """
         if len(name) > LONGEST_NAME:  # before anything processes it
-            raise ModelNotFoundError("No model has so long a name. Choose one of the listed models.")
+            raise ModelNotFoundError("No model has such a long name. Choose one of the listed models.")
         bundled = bundled_card(name)
         if bundled is not None:
             return self._bundled(bundled)
@@ -111,7 +111,7 @@ class Catalog:
             return self._folder_card(str(name), Path(name), "a folder on this machine")
         if not is_hub_id(name):
             raise ModelNotFoundError(
-                f"“{shown(name, 200)}” is no model of this server and no hub id (ORGANISATION/NAME). "
+                f"“{shown(name, 200)}” is neither a model on this server nor a hub id (ORGANISATION/NAME). "
                 "Choose one of the listed models."
             )
         folder = cached_snapshot(name)

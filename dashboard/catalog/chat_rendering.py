@@ -93,8 +93,8 @@ class ChatRenderer(LimitedProcess):
         if isinstance(found.get("characters"), int):
             check_characters(found["characters"], title, limit, None)
             raise ChatTemplateError(
-                f"The chat template of {title} makes {found['characters']:,} characters of this message; "
-                f"{LONGEST_TEXT:,} is the most. Shorten it, or run the text as it is."
+                f"The chat template of {title} turns this message into {found['characters']:,} characters; at most "
+                f"{LONGEST_TEXT:,} are allowed. Shorten it, or run the text as it is."
             )
         if not isinstance(found.get("text"), str):
             raise ChatTemplateError(
@@ -104,7 +104,9 @@ class ChatRenderer(LimitedProcess):
         try:
             check_text(found["text"])
         except (BadTextError, EmptyTextError) as error:
-            what = "writes nothing" if isinstance(error, EmptyTextError) else "writes a character that no model reads"
+            what = (
+                "writes nothing" if isinstance(error, EmptyTextError) else "writes a character that no model can read"
+            )
             raise ChatTemplateError(f"The chat template of {title} {what}. Run the text as it is.") from error
         return str(found["text"])
 

@@ -41,7 +41,7 @@ def implausible(config: dict[str, Any]) -> str:
         if reason:
             return reason
         if COUNTS.fullmatch(key) and type(value) is int and value > MOST_LAYERS:
-            return f"its configuration says {value:,} for {shown(key, 60)}; at most {MOST_LAYERS:,} are taken"
+            return f"its configuration says {value:,} for {shown(key, 60)}; at most {MOST_LAYERS:,} are allowed"
     return _repeated(config)
 
 
@@ -51,7 +51,7 @@ def _repeated(config: dict[str, Any]) -> str:
     for kind in kinds if isinstance(kinds, list) else ():
         times = kind[1] if isinstance(kind, list) and len(kind) > 1 else 0
         if isinstance(times, int) and times > MOST_LAYERS:
-            return f"its configuration says {times:,} in attention_types; at most {MOST_LAYERS:,} are taken"
+            return f"its configuration says {times:,} in attention_types; at most {MOST_LAYERS:,} are allowed"
     return ""
 
 
@@ -77,7 +77,7 @@ def _wrong_size(key: str, value: Any) -> str:
         return f"its configuration has {len(each):,} values of {key}"
     for size in each:
         if not isinstance(size, int) or isinstance(size, bool) or size < 0:
-            return f"its configuration says {shown(repr(size), 40)} for {key}, which is no size"
+            return f"its configuration says {shown(repr(size), 40)} for {key}, which is not a size"
         if size > largest:
-            return f"its configuration says {size:,} for {key}; at most {largest:,} are taken"
+            return f"its configuration says {size:,} for {key}; at most {largest:,} are allowed"
     return ""

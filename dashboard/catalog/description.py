@@ -33,7 +33,7 @@ from dashboard.contracts.model_info import ModelKind
 from dashboard.errors import ForeignFileError, ModelNotFoundError
 
 log = logging.getLogger(__name__)
-NOT_YET = "its files were not looked at yet; load the page again in a moment"
+NOT_YET = "its files have not been inspected yet; reload the page in a moment"
 MOST_KNOWN = 4096  # remembered descriptions
 _known: LRUCache[tuple[Path, tuple[object, ...]], ModelCard] = LRUCache(MOST_KNOWN)
 _looking, _reading = threading.Lock(), threading.Lock()

@@ -141,7 +141,7 @@ def _fetch(name: str, revision: str | None, settings: Settings, report: OnProgre
     except TransferError as failed:  # only this: an exception from `report` belongs to the caller
         if failed.begun and _is_unreachable(failed.error):
             raise HubUnreachableError(
-                f"The download of {name} broke off. What has come is kept. Try again to go on from there."
+                f"The download of {name} broke off. What has arrived is kept. Try again to continue from there."
             ) from failed.error
         raise explained(name, revision, failed.error) from failed.error
     if not _holds_model(folder):
@@ -188,13 +188,13 @@ def _files_to_load(name: str, files: list[str]) -> list[str]:
     adapter = adapter_files(files)
     if adapter and any(SAFE.fullmatch(file) or PICKLED.fullmatch(file) for file in files):
         raise UnsupportedModelError(
-            f"{name} holds an adapter beside whole weights, and nothing says whether these hold it already: {HELP}."
+            f"{name} holds an adapter beside whole weights, and nothing says whether they include it already: {HELP}."
         )
     if adapter:
         if not {SETTINGS, WEIGHTS} <= set(adapter):
             raise UnsafeModelError(
-                f"{name} holds an adapter without {SETTINGS} or {WEIGHTS}, and no other file of one is read. Choose "
-                "another model."
+                f"{name} holds an adapter without {SETTINGS} or {WEIGHTS}, and this program reads no other adapter "
+                "files. Choose another model."
             )
         return [SETTINGS, WEIGHTS, *(file for file in files if file in SMALL_FILES and file != CONFIG)]
     for pattern in (SAFE, PICKLED):
@@ -203,7 +203,7 @@ def _files_to_load(name: str, files: list[str]) -> list[str]:
             return [*weights, *(file for file in files if file in SMALL_FILES)]
     if any(file.endswith(".gguf") for file in files):
         raise ModelNotFoundError(
-            f"{name} holds GGUF files only. Download one into a folder of DASHBOARD_MODEL_FOLDERS, and it is listed."
+            f"{name} holds GGUF files only. Download one into a folder of DASHBOARD_MODEL_FOLDERS to list it."
         )
     if any(file.endswith((".bin", ".pt", ".ckpt", ".h5", ".msgpack", ".pkl")) for file in files):
         raise UnsafeModelError(

@@ -57,7 +57,7 @@ def folder_models(settings: Settings) -> dict[str, FolderModel]:
             inside = path.relative_to(root).as_posix()
             name = PREFIX + (label if inside == "." else f"{label}/{inside}")
             clean = writable(name)
-            trouble = trouble or ("" if clean == name else "its name is not UTF-8 text, so it cannot be asked for")
+            trouble = trouble or ("" if clean == name else "its name is not UTF-8 text, so it cannot be requested")
             found[clean] = FolderModel(clean, path, trouble)
     return found
 
@@ -69,9 +69,8 @@ def folder_model(name: str, settings: Settings) -> FolderModel:
     path = None if root is None or inside.count("/") > DEEPEST else _at(root, inside)
     if path is None:
         raise ModelNotFoundError(
-            f"There is no model “{shown(name.removeprefix(PREFIX), 200)}” in this server's model folders, or it is "
-            f"there no "
-            "longer. List the models again to see which there are."
+            f"There is no model “{shown(name.removeprefix(PREFIX), 200)}” in this server's model folders (any more). "
+            "List the models again to see which are there."
         )
     return FolderModel(name, path)
 
@@ -139,7 +138,7 @@ def _below(root: Path) -> list[tuple[Path, str]]:
             else:
                 found.append(path)
             if len(found) > MOST:
-                raise ForeignFileError(f"it holds more than {MOST} models, of which {MOST} are listed")
+                raise ForeignFileError(f"it holds more than {MOST} models; only {MOST} are listed")
     except ForeignFileError as error:
         trouble[root] = error.clause
     return sorted([*((path, "") for path in found[:MOST] if path not in trouble), *trouble.items()])
@@ -174,12 +173,10 @@ class _Walk:
     def _count(self, entries: int) -> None:
         self.left -= entries
         if self.left < 0:
-            raise ForeignFileError(
-                f"it holds more than {MOST_SEEN:,} files and folders, and the rest was not looked at"
-            )
+            raise ForeignFileError(f"it holds more than {MOST_SEEN:,} files and folders; the rest was not searched")
         if time.monotonic() > self.until:
             raise ForeignFileError(
-                f"to look through it takes more than {MOST_SECONDS:.0f} seconds, and the rest was not looked at"
+                f"searching it takes more than {MOST_SECONDS:.0f} seconds; the rest was not searched"
             )
 
     def _is_inside(self, entry: os.DirEntry[str]) -> bool:

@@ -81,10 +81,10 @@ def refusal(header: GgufHeader) -> str:
     """Return why the file cannot be converted, as a clause; "" if it can."""
     if header.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
-        family = shown(header.architecture, 60) or "that names none"
-        return f"GGUF files of the family {family} are not converted here, only those of {known}"
+        family = f"the family {shown(header.architecture, 60)}" if header.architecture else "an unnamed family"
+        return f"GGUF files of {family} are not supported, only those of {known}"
     if header.number("expert_count"):
-        return "its layers are mixtures of experts, which are not converted here"
+        return "its layers are mixtures of experts, which are not supported"
     checks = (_implausible, refused_rope, refused_tokenizer, refused_key, refused_sizes)
     return next(filter(None, (check(header) for check in checks)), "")
 

@@ -91,12 +91,12 @@ def _read(path: Path, _size: int, _time: int) -> GgufHeader | str:
     except ForeignFileError as error:
         return error.clause
     except (OSError, ValueError, IndexError, OverflowError, struct.error) as error:
-        return f"the file is damaged, or is no GGUF file ({type(error).__name__})"
+        return f"the file is damaged, or is not a GGUF file ({type(error).__name__})"
 
 
 def _header(reader: _Reader) -> GgufHeader:
     if reader.take(4) != MAGIC or reader.number("I") not in VERSIONS:
-        raise ValueError("no GGUF file")
+        raise ValueError("not a GGUF file")
     tensors, keys = reader.count(), reader.count()
     fields: dict[str, Any] = {}
     arrays: dict[str, int] = {}

@@ -134,7 +134,7 @@ def refused_key(header: GgufHeader) -> str:
         value = header.fields.get(key)
         if key in header.arrays or not any(value == one and isinstance(value, type(one) | float) for one in neutral):
             what = "a list" if key in header.arrays else _said(value)
-            return f"its header says {shown(key, 80)} = {what}, which is not converted here"
+            return f"its header says {shown(key, 80)} = {what}, which is not supported"
     return ""
 
 
@@ -144,7 +144,7 @@ ARRAYS = frozenset(f"tokenizer.ggml.{name}" for name in ("merges", "token_type",
 def _wrong_form(header: GgufHeader, key: str) -> str:
     """Return why from_gguf.py cannot take the form of an applied key's value, as a clause; "" if it can."""
     if (key in ARRAYS) != (key in header.arrays):
-        return f"its header has {key} in another form than is converted here"
+        return f"its header has {key} in a form that is not supported"
     return ""
 
 
@@ -196,18 +196,16 @@ def refused_tokenizer(header: GgufHeader) -> str:
     """Return why texts cannot be split here as the model's own tokenizer does, as a clause; "" if they can."""
     model, rule = header.fields.get("tokenizer.ggml.model"), header.fields.get("tokenizer.ggml.pre")
     if model != "gpt2":
-        return (
-            f"its tokenizer is of a kind that is not converted here (tokenizer.ggml.model = {_said(model or 'none')})"
-        )
+        return f"its kind of tokenizer is not supported (tokenizer.ggml.model = {_said(model or 'none')})"
     if rule is None:
         return "its header does not say how texts are split (tokenizer.ggml.pre is missing)"
     if splitting_of(header) is None:
-        return f"its tokenizer splits texts by a rule that is not known here (tokenizer.ggml.pre = {_said(rule)})"
+        return f"its tokenizer splits texts by an unknown rule (tokenizer.ggml.pre = {_said(rule)})"
     pieces = header.arrays.get("tokenizer.ggml.tokens", 0)
     if not pieces or not header.arrays.get("tokenizer.ggml.merges"):
         return "its header has no tokens or no merges (tokenizer.ggml.tokens, tokenizer.ggml.merges)"
     if header.arrays.get("tokenizer.ggml.token_type", pieces) != pieces:
-        return "its header has not one type for each token (tokenizer.ggml.token_type)"
+        return "its header does not have one type for each token (tokenizer.ggml.token_type)"
     return _refused_ends(header, pieces)
 
 
@@ -228,7 +226,7 @@ def refused_rope(header: GgufHeader) -> str:
     kind = header.said("rope.scaling.type", "linear")
     if "rope_freqs.weight" in header.tensors or kind not in ("none", "linear"):
         what = "rope_freqs.weight" if kind in ("none", "linear") else f"rope.scaling.type = {_said(kind)}"
-        return f"its rotary positions are scaled ({what}), which is not converted here"
+        return f"its rotary positions are scaled ({what}), which is not supported"
     rope = rope_of(header)
     if not (rope.base > 0 and rope.factor > 0):
         return f"its rotary positions have an impossible base or factor ({rope.base:g}, {rope.factor:g})"
@@ -255,13 +253,12 @@ def refused_sizes(header: GgufHeader) -> str:
         return f"its values have other sizes than its keys ({header.architecture}.attention.value_length)"
     if header.said("rope.dimension_count", size) != size:
         return (
-            f"only a part of each head is rotated ({header.architecture}.rope.dimension_count), which is not converted "
-            f"here"
+            f"only a part of each head is rotated ({header.architecture}.rope.dimension_count), which is not supported"
         )
     pieces = header.arrays.get("tokenizer.ggml.tokens", 0)
     if header.said("vocab_size", pieces) != pieces:
         return (
-            f"its vocabulary has {pieces:,} tokens, {header.architecture}.vocab_size says "
+            f"its vocabulary has {pieces:,} tokens, but {header.architecture}.vocab_size says "
             f"{header.number('vocab_size'):,}"
         )
     return ""

@@ -28,20 +28,20 @@ def tokenizer_folder(name: str, settings: Settings, folders: bool = False) -> Pa
         folder = resolve_folder(name, settings, None, folders=folders, brings=False)
     except NotReadyError as error:
         raise ModelNotFoundError(
-            f"The files of {title}, whose tokenizer is asked for, are not here. Run a text with that model "
-            "first, or choose the tokenizer of another."
+            f"The files of {title}, whose tokenizer was requested, are not on this machine. Run a text with that model "
+            "first, or choose another model's tokenizer."
         ) from error
     if has_vocabulary(folder):
         return folder
     base = base_of(folder, title, settings)
     if base is None or not has_vocabulary(base.folder):
-        raise UnsupportedModelError(f"{title} has no tokenizer to give. Choose that of another model.")
+        raise UnsupportedModelError(f"{title} has no tokenizer. Choose another model's.")
     return base.folder
 
 
 def owned(title: str) -> UnsupportedModelError:
     """Return the error for a model that has a tokenizer and is given another's."""
-    return UnsupportedModelError(f"{title} has a tokenizer of its own, and reads texts with it. Leave the other out.")
+    return UnsupportedModelError(f"{title} has its own tokenizer and always uses it. Leave the other one out.")
 
 
 def lacking(title: str) -> UnsupportedModelError:

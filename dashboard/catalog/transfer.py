@@ -126,9 +126,8 @@ def download(
         if stall.over(transfer.done):
             raise HubUnreachableError(
                 f"The download of {name} stopped at {transfer.done / 1e6:,.0f} of {total / 1e6:,.0f} MB: less than "
-                f"{stall.least / 1e6:,.2g} MB came in {patience:g} seconds. What has come is kept. Try again to go on "
-                f"from "
-                "there, or choose a model that is here."
+                f"{stall.least / 1e6:,.2g} MB arrived in {patience:g} seconds. What has arrived is kept. Try again to "
+                "continue from there, or choose a model that is already on this machine."
             )
 
     try:

@@ -22,7 +22,7 @@ from dashboard.errors import DashboardError, UsageError
 from dashboard.settings import Settings
 
 COMMAND = "transformer-dashboard"  # the same as in pyproject.toml
-EPILOG = f"{EXIT_CODES} Settings are environment variables; README.md lists them."
+EPILOG = f"{EXIT_CODES} Settings are environment variables; docs/settings.md lists them."
 PIPE_CLOSED = 141  # a shell's exit code for a program ended by SIGPIPE
 
 

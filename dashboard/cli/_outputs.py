@@ -98,7 +98,7 @@ class Table:
         found = done_in(content)
         if content and not found.size:
             raise OutputError(
-                f"{path} is there already and is no table of this command, or one of an earlier version, with other "
+                f"{path} exists already and is not a table of this command, or is one of an earlier version with other "
                 f"columns. "
                 "Move it, or choose another --out."
             )

@@ -19,25 +19,25 @@ from dashboard.settings import Settings
 
 SOME_FAILED = 3
 EXAMPLES = """
-what is written follows from the ending of --out:
-  .csv           one row a token: surprisal, rank, entropy, likeliest token; of each text its tokens, perplexity (masked
-                 models: pseudo-perplexity) and run. All texts go into one file.
-  .npz           the whole run: hidden states, query, key, head scores, predictions. One file a text.
-  .safetensors   the same, to be read without copying; dashboard.open_run(path) opens both.
+the extension of --out decides what is written:
+  .csv           one row per token: surprisal, rank, entropy, likeliest token; for each text its number of tokens,
+                 perplexity (masked models: pseudo-perplexity) and run. All texts go into one file.
+  .npz           the whole run: hidden states, query, key, head scores, predictions. One file per text.
+  .safetensors   the same, readable without copying; dashboard.open_run(path) opens both.
   .html          the report: the first figure of each card, and those of --derive, on one page that works offline.
-                 One file a text.
+                 One file per text.
 
-With --pair, a text is a pair: --text TEXT --pair TEXT, or with --file and --pair alone, lines of two texts with a tab
-between them. The model's tokenizer separates the two; a model whose tokenizer has no separator takes no pairs. A table
-of pairs has two more columns, the segment of each token (0 or 1) and the second text.
+With --pair, each text is a pair: write --text TEXT --pair TEXT; or --file with --pair alone, for lines of two texts
+with a tab between them. The model's tokenizer separates the two; a model whose tokenizer has no separator takes no
+pairs. A table of pairs has two more columns, the segment of each token (0 or 1) and the second text.
 
-With --file and one file a text, {line} and {key} in --out stand for the line's number and the run's name;
-without either, the number is put before the ending (run.npz: run-0001.npz).
+With --file and one file per text, {line} and {key} in --out stand for the line's number and the run's name;
+without either, the number is added before the extension (run.npz: run-0001.npz).
 
-An interrupted command goes on where it stopped when it is given again: what is in the output is skipped, by the run's
-name (a hash of model, options and text), also when lines were added or moved. A text that stands twice is done once.
-Reports, and runs with derived results, are written anew, from what is saved. A table is of one model: rows of other
-weights, or of another version of this program, are refused.
+Run an interrupted command again, and it continues where it stopped: it skips the runs that the output has already, by
+their names (a hash of model, options and text), even if lines were added or moved. A text that occurs twice is run
+once. Reports, and runs with derived results, are written again from what is saved. A table belongs to one model: rows
+of other weights, or of another version of this program, are refused.
 
 examples:
   python -m dashboard analyse --model smollm2-135m --text "The cat sat" --out cat.csv
@@ -102,7 +102,7 @@ def add(commands: Any) -> None:
     )
     given = analyse.add_mutually_exclusive_group(required=True)
     given.add_argument("--text", help="the text, exactly as the model is to read it")
-    given.add_argument("--file", type=Path, help="a file in UTF-8 with one text a line; empty lines are passed over")
+    given.add_argument("--file", type=Path, help="a file in UTF-8 with one text per line; empty lines are skipped")
     analyse.add_argument(
         "--pair",
         nargs="?",
@@ -115,9 +115,13 @@ def add(commands: Any) -> None:
         action="store_true",
         help="each text is a user's message: the model reads it in its chat template, with the prompt for an answer",
     )
-    analyse.add_argument("--out", required=True, type=Path, help="where to write; the ending says what (see below)")
     analyse.add_argument(
-        "--attention", action="store_true", help="runs also hold all attention weights (they can be derived)"
+        "--out", required=True, type=Path, help="where to write; the extension decides what (see below)"
+    )
+    analyse.add_argument(
+        "--attention",
+        action="store_true",
+        help="runs also hold all attention weights (they follow from the rest)",
     )
     analyse.add_argument(
         "--derive",
@@ -126,7 +130,7 @@ def add(commands: Any) -> None:
         default=[],
         metavar=("KIND", "NAME=VALUE"),
         help="runs also hold this derived result, such as masked-prediction position=3 (or position=all), "
-        "and reports have the tabs that show it; may be given again",
+        "and reports have the tabs that show it; can be repeated",
     )
     for name, what in (("layer", "layer"), ("head", "head"), ("token", "token"), ("second", "second token")):
         analyse.add_argument(f"--{name}", type=_index, help=f"{what} that a report shows, counted from 0")
@@ -135,13 +139,13 @@ def add(commands: Any) -> None:
         action="store_true",
         help="list the runs under Recent on the page of a server with the same cache folder, for all its visitors",
     )
-    analyse.add_argument("--quiet", action="store_true", help="no progress on standard error, errors only")
+    analyse.add_argument("--quiet", action="store_true", help="print only errors on standard error, no progress")
     analyse.set_defaults(command=_analyse)
 
 
 def _index(given: str) -> int:
     if not (given.isascii() and given.isdigit()):
-        raise argparse.ArgumentTypeError(f"{given} is no whole number from 0")
+        raise argparse.ArgumentTypeError(f"{given} is not a whole number from 0")
     return int(given)
 
 
@@ -178,7 +182,7 @@ def _each(runs: Runs, output: Table | Files, texts: list[Text], say: Callable[[s
         except KeyboardInterrupt:
             _say(
                 f"Stopped at {place}."
-                + (" The same command goes on there." if output.resumes and len(texts) > 1 else "")
+                + (" The same command continues there." if output.resumes and len(texts) > 1 else "")
             )
             return STOPPED
     if failed == len(texts):

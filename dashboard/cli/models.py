@@ -22,7 +22,7 @@ def add(commands: Any) -> None:
         help="list the models, fetch one, remove one",
         description="Without an action: list the models that this server offers, with what each predicts, "
         "layers × heads, parameters, and whether it is here or would be downloaded.",
-        epilog=f"Folders of your own are listed when DASHBOARD_MODEL_FOLDERS names them. {EXIT_CODES}",
+        epilog=f"To list models in your own folders, name the folders in DASHBOARD_MODEL_FOLDERS. {EXIT_CODES}",
     )
     models.set_defaults(command=_list)
     actions = models.add_subparsers(metavar="ACTION")
@@ -30,9 +30,9 @@ def add(commands: Any) -> None:
     listing.set_defaults(command=_list)
     fetch = actions.add_parser(
         "fetch",
-        help="bring a model here, so that its first run needs no network",
-        description="Download a model, or convert a GGUF file, and check that it can be run as far as its files tell. "
-        "A download that was stopped goes on where it was. A model that is here already costs nothing.",
+        help="download or convert a model, so that its first run needs no network",
+        description="Download a model, or convert a GGUF file, and check as far as its files tell that it can be run. "
+        "A download that was stopped continues from there. A model that is already here is left as it is.",
         epilog=f"Examples: models fetch · models fetch gpt2 · models fetch EleutherAI/pythia-70m. {EXIT_CODES}",
     )
     fetch.add_argument(
@@ -45,7 +45,7 @@ def add(commands: Any) -> None:
         description="Delete the files of a bundled model, of the conversion of a GGUF file, or of a hub model "
         "in the local cache of Hugging Face, which other programs may use, too. Folders and GGUF files of yours are "
         "never deleted. Saved runs stay.",
-        epilog=f"Asks before it deletes, unless --yes is given; without a terminal it wants --yes. {EXIT_CODES}",
+        epilog=f"It asks before it deletes, unless you give --yes; without a terminal it needs --yes. {EXIT_CODES}",
     )
     remove.add_argument("name", help="a name of the list")
     remove.add_argument("--yes", action="store_true", help="do not ask")
@@ -57,7 +57,7 @@ def _list(settings: Settings, parsed: argparse.Namespace) -> int:
 
     for root in settings.model_folders:
         if not root.is_dir():
-            print(f"DASHBOARD_MODEL_FOLDERS names {root}, which is no folder.", file=sys.stderr)
+            print(f"DASHBOARD_MODEL_FOLDERS names {root}, which is not a folder.", file=sys.stderr)
     rows = [_row(card) for card in Catalog(settings).entries()]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for name, kind, shape, size, where in rows:

@@ -24,8 +24,8 @@ GLOSSARY = MappingProxyType(
         "key": "A token that is looked at: a column of the heatmap.",
         "attention sink": "In some models, a place for attention that goes to no token. In those models, the weights "
         "of a row add up to less than 1.",
-        "attention rollout": "Multiplies the attention of the layers, each mixed with the token itself, to see how "
-        "much of each input token could reach a token through them all.",
+        "attention rollout": "Multiplies the attention of several layers, each mixed with the token itself, to see "
+        "how much of each input token could reach a token through all of them.",
         "residual connection": "What a layer computes is added to the token's hidden state instead of replacing it.",
         "LayerNorm": "Gives a hidden state mean 0 and standard deviation 1. Then each number is multiplied by a "
         "learned one, and another is added.",

@@ -25,7 +25,7 @@ OVER_LAYERS = ("mean-all", "max-all", "rollout")
 
 
 def canonical(aggregate: str, layer: int, share: float) -> dict[str, Any]:
-    """The parameters of an aggregate: those that do not concern it are the same for all."""
+    """The parameters of an aggregate; those that do not concern it have one fixed value."""
     follows = aggregate == "rollout"
     return {"of": aggregate, "layer": layer if follows else 0, "share": share if follows else SHARE}
 

@@ -1,4 +1,4 @@
-"""How long what each token passes on through each head is, ‖f(x)‖, for attention weighted by it.
+"""The length of what each token passes on through each head, ‖f(x)‖, by which attention can be weighted.
 
 f(x) = (x W_V + b_V) W_O, as in Kobayashi et al. 2020 (arXiv 2004.10102), without the bias of the output projection, the
 residual connection and the norms. One number for each head and token, and the inner products between the heads of each
@@ -27,7 +27,7 @@ MOST_BYTES = 128_000_000  # of the inner products between heads, above which the
 
 
 def check(run: ModelRun, _parameters: Parameters) -> None:
-    """Raise `MissingArrayError` if the model computes its attention by itself, so that its values are not known."""
+    """Raise `MissingArrayError` if the model has its own attention code, so that its values are not known."""
     attention = run.attention_of()
     if len(run.streams) > 1:
         raise MissingArrayError(
@@ -65,7 +65,7 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
     layers = value_norms(loaded, inputs, report, gram_bytes(run) <= MOST_BYTES)
     if all(layer is None for layer in layers):
         raise MissingArrayError(
-            f"The output projection of {run.model.title} is not known: nothing reads its heads' output as it is. "
+            f"The output projection of {run.model.title} is not known: no module reads its heads' output directly. "
             "Choose another model to see norms."
         )
     nothing = np.full((run.model.heads, len(run)), np.nan, dtype=np.float32)

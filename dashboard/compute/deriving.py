@@ -23,7 +23,7 @@ def check(run: ModelRun, request: DerivedRequest) -> Kind:
     """
     kind, parameters = kind_named(request.kind), dict(request.parameters)
     if kind.request(run, **parameters) != request:
-        raise BadRequestError("What is to be computed belongs to another run or model. Reload the page.")
+        raise BadRequestError("The requested result belongs to another run or model. Reload the page.")
     run.check_current()
     kind.check(run, parameters)
     return kind
@@ -33,16 +33,16 @@ def compute(loaded: LoadedModel, run: ModelRun, request: DerivedRequest, progres
     """Compute a derived result with the model that made the run.
 
     Raises:
-        ModelError: `loaded` is another model, or in other numbers. DashboardError: the run cannot have this result, or
-            `progress` raised it.
+        ModelError: `loaded` is another model, or computes in another dtype. DashboardError: the run cannot have this
+            result, or `progress` raised it.
     """
     kind = check(run, request)
     if run.header.get("fingerprint") not in (None, loaded.fingerprint):
         raise ModelError(f"The files of {run.request.model} have changed since this run. Run the text again.")
     if run.dtype != loaded.dtype:
         raise ModelError(
-            f"This run was computed in {run.dtype}, and the model here computes in {loaded.dtype}. "
-            f'Give one that was loaded with dtype="{run.dtype}".'
+            f"This run was computed in {run.dtype}, but this model computes in {loaded.dtype}. "
+            f'Pass one that was loaded with dtype="{run.dtype}".'
         )
     found = kind.compute(loaded, run, dict(request.parameters), progress or _silent)
     return Derived(request, found.arrays, found.facts)

@@ -93,7 +93,7 @@ def attention_weights(
     """
     if recipe.stored is not None:
         raise RunShapeError(
-            f"These weights are stored as {recipe.stored}; nothing is made of query and key. Read that."
+            f"These weights are stored as {recipe.stored} and not computed from query and key. Read that array."
         )
     if query.ndim != 2 or key.ndim != 2 or query.shape[1] != key.shape[1]:
         raise RunShapeError(f"query {query.shape} and key {key.shape} do not fit. Give (token, d_head) of one width.")

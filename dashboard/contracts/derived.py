@@ -52,9 +52,9 @@ class DerivedRequest:
     def __post_init__(self) -> None:
         keys = (self.run,) if self.model == "" else (self.run, self.model)
         if not all(map(is_run_key, keys)) or not isinstance(self.kind, str) or not KIND.fullmatch(self.kind):
-            raise BadRequestError("What is to be computed names no run or no kind. Reload the page.")
+            raise BadRequestError("The requested result names no run or no kind. Reload the page.")
         if len(self.parameters) > MOST_PARAMETERS or not all(map(_is_parameter, self.parameters)):
-            raise BadRequestError("What is to be computed has parameters that cannot be read. Reload the page.")
+            raise BadRequestError("The requested result has parameters that cannot be read. Reload the page.")
         object.__setattr__(self, "parameters", tuple(sorted((name, _plain(value)) for name, value in self.parameters)))
 
     @classmethod
@@ -66,7 +66,7 @@ class DerivedRequest:
     def from_json(cls, raw: object) -> DerivedRequest:
         """Parse a decoded JSON object; every defect is a `BadRequestError`."""
         if not isinstance(raw, Mapping) or not isinstance(raw.get("parameters", {}), Mapping):
-            raise BadRequestError("What is to be computed is not an object. Reload the page.")
+            raise BadRequestError("The requested result is not a JSON object. Reload the page.")
         parameters = tuple(raw.get("parameters", {}).items())
         return cls(raw.get("run"), raw.get("kind"), parameters, raw.get("model", ""))  # type: ignore[arg-type]
 

@@ -51,8 +51,8 @@ class NotFinite:
     def sentence(self) -> str:
         """The sentence a person reads."""
         return (
-            f"The model's values are not finite {self.begins}, so what is made of them cannot be shown; "
-            "likely half-precision weights that overflowed."
+            f"The model's values are not finite {self.begins}, so nothing computed from them can be shown. "
+            "Half-precision weights have probably overflowed."
         )
 
 

@@ -39,9 +39,9 @@ def no_predictions(title: str, without: Without = "embeddings", classes: bool = 
     """Say in a sentence why a model predicts no tokens. `classes`: whether the run has those of a classifier."""
     if without == "classifier":
         return (
-            f"{title} is a classifier: it predicts classes, and no tokens."
+            f"{title} is a classifier: it predicts classes, not tokens."
             if classes
-            else f"{title} is a classifier of a kind that is not read here, and has no token predictions."
+            else f"{title} is a classifier of a kind that is not supported; it has no token predictions."
         )
     return f"{title} produces embeddings; it has no token predictions."
 
@@ -49,6 +49,6 @@ def no_predictions(title: str, without: Without = "embeddings", classes: bool = 
 def no_classes(title: str, kind: ModelKind, classifier: bool) -> str:
     """Say in a sentence why a run has no classes."""
     if classifier:
-        return f"{title} is a classifier of a kind that is not read here."
+        return f"{title} is a classifier of a kind that is not supported."
     does = {"causal": "predicts the next token", "masked": "predicts masked tokens", "encoder": "produces embeddings"}
     return f"{title} {does[kind]}; it is not a classifier, so it has no classes."

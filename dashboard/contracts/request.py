@@ -119,7 +119,7 @@ class RunRequest:
             raise BadRequestError("A chat message is one text. Remove the second text, or switch the chat message off.")
         if self.rendered is not None:
             if not self.chat:
-                raise BadRequestError("A text that is no chat message is not rendered. Leave `rendered` out.")
+                raise BadRequestError("Only a chat message is rendered. Leave `rendered` out.")
             check_text(self.rendered)
 
     @property

@@ -112,11 +112,11 @@ def _check_header(run: ModelRun) -> None:
         for layer, row in enumerate(rows):
             _check_fields(f"{kind} recipe {layer}", ScoreRecipe(**row), ScoreRecipe)
     for name in WORDS:
-        _require(header.get(name) is None or isinstance(header[name], str), f"“{name}” is no text")
+        _require(header.get(name) is None or isinstance(header[name], str), f"“{name}” is not text")
     unread = header.get("unread", [])
-    _require(isinstance(unread, list) and all(isinstance(line, str) for line in unread), "“unread” is no list of texts")
+    _require(isinstance(unread, list) and all(isinstance(line, str) for line in unread), "“unread” is not a list")
     _require(run.request.chat == (run.request.rendered is not None), "its chat message is not rendered")
-    _require(len(run.request.revision or "") <= LONGEST_NAME, "its revision has too long a name")
+    _require(len(run.request.revision or "") <= LONGEST_NAME, "the name of its revision is too long")
     if run.class_head is not None:
         _check_classes(run.class_head, run)
     if header.get("not_finite") is not None:
@@ -125,8 +125,8 @@ def _check_header(run: ModelRun) -> None:
 
 def _check_classes(head: ClassHead, run: ModelRun) -> None:
     """The head belongs to a classifier, and one that answers questions has a start and an end as probabilities."""
-    _require(run.is_classifier and run.model.kind == "encoder", "a model that is no classifier has classes")
-    _require(head.of != "answer" or (head.labels, head.scale) == (ENDS, "softmax"), "an answer has other ends")
+    _require(run.is_classifier and run.model.kind == "encoder", "a model that is not a classifier has classes")
+    _require(head.of != "answer" or (head.labels, head.scale) == (ENDS, "softmax"), "its answers have no start and end")
 
 
 def _check_fields(what: str, value: object, kind: type) -> None:
@@ -231,14 +231,14 @@ def _check_widths(run: ModelRun) -> None:
             first = len(run.text) if len(run.texts) > 1 else None
             _require(
                 np.array_equal(stream.segments, segments_of(stream.tokens, first)),
-                "tokens are not of the text they name",
+                "tokens belong to the wrong text",
             )
     for attention in run.attentions.values():
         _check_weights(attention)
 
 
 def _check_weights(attention: Attention) -> None:
-    """Every layer's weights can be had, or those of none: from its queries and keys, or as they are stored."""
+    """Every layer has weights, or none has: computed from its queries and keys, or stored."""
     layers = range(attention.layers)
     recipes = [attention.recipe(layer) for layer in layers]
     wanted = [
@@ -249,7 +249,7 @@ def _check_weights(attention: Attention) -> None:
     if not any(any(found) for found in there):
         return
     for layer, found in enumerate(there):
-        _require(all(found), f"layer {layer} lacks what its weights come from")
+        _require(all(found), f"layer {layer} lacks its weights, queries or keys")
         stored = recipes[layer].stored
         if stored:
             weights = attention.array(stored, "the attention weights")

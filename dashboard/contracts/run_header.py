@@ -78,7 +78,7 @@ def check_names(tokens: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
         unknown = next((str(name) for name in names if name not in known), None)
         if unknown is not None:
             raise RunShapeError(
-                f"The run has {what} “{unknown[:40]}”, and this version knows {' and '.join(known)} alone. Run its "
+                f"The run has {what} “{unknown[:40]}”, but this version knows only {' and '.join(known)}. Run its "
                 f"text again."
             )
     lacking = [name for name in tokens if name not in recipes]

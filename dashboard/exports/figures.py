@@ -118,8 +118,8 @@ def _of_view(view: View, context: Context) -> Standalone:
     words = view.text(context)
     if words.waiting:
         raise MissingArrayError(
-            f"What {view.title} shows of token {selection.token} is not computed yet. Select the token on the page, "
-            "wait until it is there, and export again."
+            f"What {view.title} shows for token {selection.token} has not been computed yet. Select the token on the "
+            "page, wait for the result, and export again."
         )
     if words.message is not None:
         raise MissingArrayError(text_of(words.message))

@@ -51,4 +51,4 @@ def _headings(path: Path) -> list[str]:
     except OSError as error:
         raise BadRequestError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
     except (StopIteration, csv.Error, UnicodeDecodeError) as error:
-        raise BadRequestError(f"{path} is no table of this program. Export it again.") from error
+        raise BadRequestError(f"{path} is not a table of this program. Export it again.") from error

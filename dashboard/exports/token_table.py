@@ -59,16 +59,16 @@ PSEUDO = "Pseudo-perplexity"
 WHAT = MappingProxyType(
     {
         "causal": "each token as expected after those before it; the first has no surprisal",
-        "masked": "each token as expected with the mask in its place; empty where that was not computed "
-        "(too long a text to mask every token), and for a mask that was typed, which asks and is no answer",
+        "masked": "each token as expected with the mask in its place; empty if that was not computed (the text is too "
+        "long to mask every token), and for a mask that was typed, which has no actual token",
         "encoder": "the model predicts no tokens, so surprisal, rank, entropy and perplexity are empty",
     }
 )
 PERPLEXITY = MappingProxyType(
     {
-        "causal": "Perplexity: exp of the mean surprisal of the text's tokens; empty where none has one",
-        "masked": "Pseudo-perplexity: exp of the mean surprisal of the text's tokens, each "
-        "masked in turn; empty where that was not computed (too long a text to mask every token)",
+        "causal": "Perplexity: exp of the mean surprisal of the text's tokens; empty if no token has a surprisal",
+        "masked": "Pseudo-perplexity: exp of the mean surprisal of the text's tokens, each masked in turn; empty if "
+        "that was not computed (the text is too long to mask every token)",
         "encoder": "",
     }
 )

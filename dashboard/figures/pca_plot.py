@@ -56,9 +56,7 @@ def plot_hidden_pca(
     left = tuple(outlier for outlier in left_out(ratios, "auto") if outlier not in (token, other))
     found = follow(layers, fit_layers(layers, left, dimensions), left, dimensions, ratios)
     if np.isnan(found.coordinates).all():
-        words = (
-            "No hidden state is finite (NaN or ∞), so nothing is drawn; likely half-precision weights that overflowed."
-        )
+        words = "No hidden state is finite (NaN or ∞), so nothing is drawn. Half-precision weights probably overflowed."
         nothing = empty_figure(words).update_layout(width=720, height=160, paper_bgcolor=COLOURS.surface)
         return in_theme(nothing, LIGHT)
     space = Space(

@@ -89,8 +89,8 @@ def plot_token_probabilities(logits: Any, tokenizer: Any, position: int = -1, to
     row = values[position].astype(np.float64)
     if np.isnan(row).any() or not np.isfinite(row.max()):
         words = (
-            "The logits here are not finite (NaN or +∞): no probabilities; likely half-precision weights that "
-            "overflowed."
+            "The logits here are not finite (NaN or +∞), so there are no probabilities. Half-precision weights have "
+            "probably overflowed."
         )
         nothing = empty_figure(words).update_layout(width=560, height=160, paper_bgcolor=COLOURS.surface)
         return in_theme(nothing, LIGHT)

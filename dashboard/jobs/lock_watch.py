@@ -50,7 +50,7 @@ def _watch(folder: Path, ours: Callable[[], Collection[int]], ended: threading.E
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, signal.SIGKILL)
         except Exception:
-            log.exception("it cannot be told who holds the queue's lock")
+            log.exception("the holder of the queue's lock cannot be determined")
 
 
 def holders(folder: Path) -> frozenset[int]:

@@ -54,8 +54,7 @@ LOCK = "lock"
 HEIGHT = 1060
 NEEDS_MODEL = (
     "The run does not hold this: the model has to compute it. Call dashboard.show(run, loaded), which computes it when "
-    "it is "
-    "asked for."
+    "the page needs it."
 )
 log = logging.getLogger(__name__)
 
@@ -126,7 +125,7 @@ def _check_arguments(run: object, loaded: LoadedModel | None) -> None:
     """Raise the errors of `show` for anything but a run, or for a model other than the run's."""
     if not isinstance(run, ModelRun):
         raise BadRequestError(
-            f"show() takes a run, and this is a {type(run).__name__}. Give what capture_run(…) returns."
+            f"show() takes a run, but this is a {type(run).__name__}. Pass what capture_run(…) returns."
         )
     if loaded is not None and loaded.fingerprint != run.header.get("fingerprint", loaded.fingerprint):
         raise ModelError(f"{loaded.info.title} is not the model that made this run ({run.model.title}). Pass that one.")

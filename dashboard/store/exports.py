@@ -79,7 +79,7 @@ class ExportRoom:
         to_come = sum(max(0, most - bytes_in(path)) for path, (_owner, most) in known.items())
         if sum(whose == owner for whose, _most in known.values()) >= MOST_OF_ONE:
             raise QueueFullError(
-                f"{MOST_OF_ONE} of your files are being made or sent. Wait until one is saved, then export again."
+                f"{MOST_OF_ONE} of your files are still being made or sent. Wait until one is saved, then export again."
             )
         if len(known) >= MOST_AT_ONCE:
             raise QueueFullError("This server is busy making files for others. Export again in a minute.")
@@ -90,9 +90,7 @@ class ExportRoom:
                     "(DASHBOARD_EXPORT_GIGABYTES). Export the run of a shorter text, or export without all "
                     "attention weights."
                 )
-            raise QueueFullError(
-                "The files that are being made for others take all the room there is. Export again in a minute."
-            )
+            raise QueueFullError("Files for others take all the available room. Export again in a minute.")
         room = self.budget.make_room(size + to_come)
         if room.over:
             raise NoSpaceError(

@@ -32,10 +32,10 @@ Upgrade = Callable[[Header, Arrays], tuple[Header, Arrays]]
 
 CORRECTIONS: tuple[str, ...] = (  # one line per fix, the latest last: what was wrong before, for people to read
     "the first numbers",
-    "marks of tokens, and every character in one; a mask that was typed has no rank and no surprisal",
-    "what a model predicts is judged by its weights; a file with weights that have no place is no longer read in part",
-    "the entropy beside impossible tokens (logits of −∞) is a number; values that are not finite are said with their "
-    "layer",
+    "tokens have marks, and every character belongs to one; a mask that was typed has no rank and no surprisal",
+    "a model's weights decide what it predicts; a file with weights that have no place is refused, not read in part",
+    "the entropy beside impossible tokens (logits of −∞) is a number; warnings about values that are not finite name "
+    "the layer",
 )
 
 
@@ -58,7 +58,7 @@ class Schema:
 
 
 CLASSIFIER: Without = "classifier"
-ROTARY = frozenset(  # families whose rotary frequencies are kept
+ROTARY = frozenset(  # families whose rotary frequencies are stored
     {
         *("arcee", "cohere", "cohere2", "ernie4_5", "exaone4", "gemma", "gemma2", "gemma3_text", "glm", "gpt_neox"),
         *("gpt_oss", "granite", "helium", "llama", "ministral", "mistral", "mixtral", "modernbert", "nemotron", "olmo"),
@@ -78,15 +78,15 @@ def _lacks_own_classes(header: Header) -> bool:
 SCHEMAS: tuple[Schema, ...] = (  # the latest last
     Schema("the first arrays", adds=True),
     Schema("names of arrays begin with the stream or the kind of attention", adds=False),
-    Schema("a classifier's classes are kept", adds=True, lacks=lambda header: header.get("without") == CLASSIFIER),
+    Schema("a classifier's classes are stored", adds=True, lacks=lambda header: header.get("without") == CLASSIFIER),
     Schema(
-        "the frequencies of rotary embeddings are kept",
+        "the frequencies of rotary embeddings are stored",
         adds=True,
         lacks=lambda header: header["model"].get("family") in ROTARY,
     ),
-    Schema("heads have scores of duplicate tokens and induction, and of what the first token leaves", adds=True),
+    Schema("heads have scores for duplicate tokens and induction, and beyond the first token", adds=True),
     # and a text may be a chat message, which earlier versions would take for what the model read
-    Schema("the classes of a classifier's adapter are kept", adds=True, lacks=_lacks_own_classes),
+    Schema("the classes of a classifier's adapter are stored", adds=True, lacks=_lacks_own_classes),
 )
 SHARED = ("given/", "masked/", "derived/", "vocabulary")  # prefixes of names without a stream
 # the name of masked predictions when they were the only derived result
@@ -156,7 +156,7 @@ UPGRADES: Mapping[int, Upgrade] = MappingProxyType({1: _with_streams, 2: _with_c
 NUMBERS = len(CORRECTIONS)
 SCHEMA = len(SCHEMAS)
 NEWER = (
-    "This run was made by a newer version of this program, which alone can read it. "
+    "This run was made by a newer version of this program, and only that version can read it. "
     "Open it there, or run its text again to compute it with this version."
 )
 

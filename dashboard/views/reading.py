@@ -1,7 +1,7 @@
-"""The controls of the Attention card that say which matrix its views show and how it is read, and the words for that.
+"""The controls of the Attention card that choose which matrix its views show and how it is read, and their words.
 
-Every view of attention that shows weights between tokens declares `CONTROLS`, draws `reading_of(context)`, and says
-`in_force`, so that a choice holds in all of them alike.
+Every view of attention that shows weights between tokens declares `CONTROLS`, draws `reading_of(context)`, and shows
+`in_force`, so that a choice applies to all of them.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ ATTENTION_SHARE = Number(
     0.05,
     shared=True,
     when=(("of", ("rollout",)),),
-    help="In every layer. The rest is the residual stream, which hands on each token; the paper takes half.",
+    help="In every layer, the rest is the residual stream, which passes on each token; the paper uses half.",
 )
 SPECIAL = Switch("special", "Leave out special tokens", shared=True, needs="special")
 FIRST = Switch("first", "Leave out the first token", shared=True, needs="several")
@@ -103,7 +103,7 @@ def reads(options: Options) -> tuple[str, ...]:
 
 
 def reading_of(context: Context) -> AttentionReading:
-    """The matrix that these options ask for; an aid that does not apply to this text is left aside.
+    """The matrix that these options ask for; an aid that does not apply to this text is ignored.
 
     If a worker must compute it first (`needs`), it is not `given` yet: say so (`being_computed`) and read no weights.
     """
@@ -140,7 +140,7 @@ def being_computed(run: ModelRun, reading: AttentionReading) -> html.Div:
     """
     run.check_current()
     rows, heads = len(reading.attention.asks), len(reading.heads)
-    how = f"{rows:,} tokens and {heads:,} heads take some seconds, once for everyone who looks at this run."
+    how = f"This takes a few seconds for {rows:,} tokens and {heads:,} heads, once for everyone who opens this run."
     place = place_of(reading)
     what = html.B(f"Computing {place[0].lower()}{place[1:]} …")
     return html.Div([what, html.P(how)], **waits(request_of(run, reading)))
@@ -149,10 +149,10 @@ def being_computed(run: ModelRun, reading: AttentionReading) -> html.Div:
 def read_with(
     attention: Attention, layer: int, head: int | None, options: Options, heads: Sequence[Head] = ()
 ) -> AttentionReading:
-    """The same for a place and these options; `head` counts only for the weights of one head.
+    """The matrix for a layer and head with these options; `head` counts only for the weights of one head.
 
     Args:
-        heads: the selected ones, (layer, head) each; if they are several, the weights are their mean or their largest.
+        heads: the selected (layer, head) pairs; if there are several, the weights are their mean or their largest.
     """
     chosen = _chosen(options, OF)
     aggregate: Aggregate = "head" if chosen == "largest" else chosen
@@ -174,7 +174,7 @@ def read_as_asked(run: ModelRun, place: Head, query: Mapping[str, str], library:
     """The matrix of a layer and head that an address asks for (`asks_of`); `kind` names the attention.
 
     Raises:
-        BadSelectionError: it names heads that there are not. MissingArrayError: a worker must compute it first.
+        BadSelectionError: it names heads that do not exist. MissingArrayError: a worker must compute it first.
     """
     options = {control.name: control.parse(query.get(f"attention-{control.name}")) for control in CONTROLS}
     location = {"run": run.key, "token": 0, "layer": place[0], "head": place[1], "heads": query.get("heads")}
@@ -185,12 +185,12 @@ def read_as_asked(run: ModelRun, place: Head, query: Mapping[str, str], library:
     wanted = request_of(run, reading)
     found = library.results_of(run, [wanted]).get(wanted.name) or run.derived(wanted)
     if found is None:
-        raise MissingArrayError("These weights are still being computed. Ask again when the figure is there.")
+        raise MissingArrayError("These weights are still being computed. Try again when the figure has arrived.")
     return replace(reading, given=np.asarray(found.arrays["weights"]))
 
 
 def aids_of(attention: Attention, options: Options) -> Aids:
-    """The reading aids that these options ask for, as far as the text has anything for them."""
+    """The reading aids that these options ask for and that apply to the text."""
     offers = offered(attention.asks) | offered(attention.answers)
     asked = {one.name: _chosen(options, one) for one in (SPECIAL, FIRST, DIRECTION, WORDS, SUMS)}
     held = {one.name: asked[one.name] for one in (SPECIAL, FIRST, DIRECTION, WORDS) if one.needs in offers}
@@ -224,7 +224,7 @@ def _short(head: Head) -> str:
 
 
 def place_of(reading: AttentionReading) -> str:
-    """What the matrix is of, as the beginning of a title: "Layer 3, mean of 9 heads"."""
+    """What the matrix shows, as the beginning of a title: "Layer 3, mean of 9 heads"."""
     layers, heads = reading.attention.layers, reading.attention.heads
     if reading.aggregate == "head":
         return f"Layer {reading.layer}, head {reading.head}"
@@ -239,7 +239,7 @@ def place_of(reading: AttentionReading) -> str:
 
 
 def in_force(reading: AttentionReading) -> str:
-    """The aids that change what is shown, as sentences; "" if there are none."""
+    """The active aids, as sentences; "" if there are none."""
     aids, said = reading.aids, []
     left = [name for name, holds in (("special tokens", aids.special), ("the first token", aids.first)) if holds]
     if left:
@@ -263,13 +263,13 @@ def name_of(reading: AttentionReading, side: int, place: int, class_name: str = 
 
 
 def position_of(reading: AttentionReading, side: int, place: int) -> str:
-    """ "15", or "15–17" of a word."""
+    """ "15", or "15–17" for a word."""
     group = (reading.rows, reading.columns)[side][place]
     return str(group[0]) if len(group) == 1 else f"{group[0]}–{group[-1]}"
 
 
 def force_line(reading: AttentionReading) -> str:
-    """What is in force, in a few words over the figure: "Rollout · without special tokens · A→B · words"."""
+    """The active choices, in a few words above the figure: "Rollout · without special tokens · A→B · words"."""
     aids, heads, parts = reading.aids, f"{len(reading.heads):,} heads", list[str]()
     if reading.aggregate == "rollout":
         parts.append("rollout")
@@ -292,18 +292,18 @@ def weight_of(reading: AttentionReading) -> str:
 
 
 def how_of(reading: AttentionReading) -> str:
-    """How several heads are one: by their "mean" or their "largest" weight."""
+    """How several heads are combined: by their "mean" or their "largest" weight."""
     return "mean" if reading.aggregate.startswith("mean") else "largest"
 
 
 def sums_of(reading: AttentionReading) -> str:
     """What a row adds up to, as a clause."""
     if reading.aids.sums:
-        return "what is kept of a row adds up to 1 again"
+        return "the weights that are kept in a row add up to 1 again"
     if reading.aggregate in ("max", "max-all"):
         return "a row of largest weights may add up to more than 1"
     if reading.aids.leaves_out:
-        return "a row adds up to what is kept of it, at most 1"
+        return "a row adds up to the attention that is kept, at most 1"
     if reading.has_sinks:
         return "a row adds up to less than 100\u00a0%, the rest goes to the attention sink"
     return "a row adds up to 100\u00a0%"

@@ -42,8 +42,8 @@ LATE = """
 body:has(#page) .late{display:none}</style>
 <div class="late" role="status"><p>The page’s scripts have not arrived yet.
 They come from the same server as this line.</p>
-<p>If this stays: where a proxy serves the dashboard below a path, the dashboard must be started with that path, such as
-<code>DASHBOARD_PUBLIC_PATH=/tools/dash/</code> (its README says how). Otherwise reload the page.</p></div>
+<p>If this message stays and a proxy serves the dashboard below a path, start the dashboard with that path, such as
+<code>DASHBOARD_PUBLIC_PATH=/tools/dash/</code> (see docs/serving.md). Otherwise reload the page.</p></div>
 <noscript><p>This page needs JavaScript.</p></noscript>"""
 LARGEST_REQUEST = 12_000_000  # bytes; the longest text as JSON fits, and no more
 

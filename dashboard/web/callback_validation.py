@@ -38,7 +38,7 @@ def check_envelope(body: object, callbacks: Mapping[str, Any]) -> None:
         raise BadRequestError(f"The request's outputs are not those of the callback. {STALE}")
     changed = body.get("changedPropIds", [])
     if not isinstance(changed, list) or not all(isinstance(item, str) for item in changed):
-        raise BadRequestError(f"The request does not say in a list what has changed. {STALE}")
+        raise BadRequestError(f"The request does not list what has changed. {STALE}")
 
 
 def check_words(words: Iterable[str]) -> None:

@@ -38,7 +38,7 @@ from dashboard.web.services import Services, guarded
 MOST_WANTED = 24  # derived results that one page may request at a time
 GONE = {  # by what asked for the run
     "link": "This server no longer has the run that the link names. Run its text again to see it.",
-    "step": "This server no longer has the run of this step. The current view stays: go on with Undo or Redo.",
+    "step": "This server no longer has the run of this step. The current view stays: use Undo or Redo to continue.",
     "recent": "This server no longer has that run. Run its text again to see it.",
     "again": "This server no longer has the run that is shown. Run its text again to see it.",
 }
@@ -115,7 +115,7 @@ def _derive(app: Dash, services: Services) -> None:
     )
     def derive(raw: object) -> JobSet:
         if not isinstance(raw, dict) or not isinstance(raw.get("wants"), list) or len(raw["wants"]) > MOST_WANTED:
-            raise BadRequestError("What is to be computed cannot be read. Reload the page.")
+            raise BadRequestError("The requested results cannot be read. Reload the page.")
         return derived_jobs(services, raw["wants"])
 
 
@@ -292,7 +292,7 @@ def _around(browser: _InBrowser) -> None:
     browser("modelChosen", Input(ids.MODEL, "value"), Input(ids.CATALOG, "data"), initial=True)
     browser("tokenizerChosen", Input(ids.MODEL, "value"), Input(ids.TOKENIZER, "value"), Input(ids.CATALOG, "data"))
     browser("examplesKnown", Input(ids.EXAMPLES, "data"), initial=True)
-    # a callback of its own: Dash holds back one that also waits for a result
+    # separate, because Dash holds back a callback that also waits for a result
     browser("derivedProgress", Input(ids.DERIVED_PROGRESS, "data"))
     browser("derivedResult", Input(ids.DERIVED_RESULT, "data"))
     browser("formState", Input(ids.FORM_STATE, "data"))

@@ -62,7 +62,7 @@ def second_text(catalog: Catalog, model: object, typed: str | None, message: boo
     """The second text of the form; None if it is blank, or if the page hides its box: beside a chat message, and for a
     model that takes one text.
 
-    What is no text stays as it is: `RunRequest` refuses it.
+    Anything that is not text is passed on: `RunRequest` refuses it.
 
     Raises:
         ModelNotFoundError: there is no such model.

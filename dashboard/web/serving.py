@@ -194,7 +194,7 @@ def _watch(process_group: ProcessGroup) -> int:
                 on = "".join(f", on {device}" for device in health.get("devices") or [])
                 process_group.say(f"Model ready: {', '.join(health.get('models') or [])}{on}")
             if not up and time.monotonic() - started > PATIENCE:
-                process_group.say(f"The page did not come up within {PATIENCE:.0f} s. The messages above say why.")
+                process_group.say(f"The page did not start within {PATIENCE:.0f} s. The messages above say why.")
                 return 1
         time.sleep(1.0 if ready else 0.1)
 

@@ -44,7 +44,7 @@ STEPS = (
     Step(
         "A text to read",
         f"#{ids.COMPOSER}",
-        "SmolLM2 cuts this sentence into 18 *tokens|token* and predicts, after each of them, the next one.",
+        "SmolLM2 splits this sentence into 18 *tokens|token* and predicts, after each of them, the next one.",
         "Later, type a text of your own here and press Run.",
     ),
     Step(

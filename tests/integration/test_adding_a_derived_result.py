@@ -134,7 +134,7 @@ def test_parameters_are_checked(run: ModelRun, parameters: dict[str, Any], error
 
 def test_what_cannot_be_had_is_a_named_error(run: ModelRun) -> None:
     masked = capture_run(tiny("bert"), words(9))
-    with pytest.raises(MissingArrayError, match="predicts no next token"):
+    with pytest.raises(MissingArrayError, match="does not predict the next token"):
         derive(tiny("bert"), masked, NAME, first=1)
     ours = "attention-aggregate, attention-norms, block-norms, head-probe, logit-lens, masked-prediction, position-lens"
     names = f"{ours}, shorter-context"
@@ -149,7 +149,7 @@ def test_a_view_that_looks_at_a_masked_model_says_why_it_shows_nothing(view: Vie
     context = Context(masked, Selection(masked.key, 1, 0, 0), {})
     assert view.awaits(context) == ()
     assert view.draw(context) is None
-    assert "predicts no next token" in str(view.text(context).message)
+    assert "does not predict the next token" in str(view.text(context).message)
 
 
 def test_a_masked_prediction_is_hugging_faces() -> None:

@@ -79,7 +79,7 @@ def test_the_array_is_captured_kept_and_shown(view: View, tmp_path: Path) -> Non
     assert again.outdated == ()
     figure: Any = view.draw(context(again))
     assert [float(value) for value in figure.data[0].y] == pytest.approx(by_hand[2], rel=1e-5)
-    assert f"has length {by_hand[2][3]:.3f}" in str(view.text(context(again)).title)
+    assert f"has norm {by_hand[2][3]:.3f}" in str(view.text(context(again)).title)
 
 
 def test_the_name_follows_the_stream(view: View) -> None:
@@ -93,7 +93,7 @@ def test_a_run_of_before_opens_says_what_it_lacks_and_keeps_its_key(
     store = RunStore(tmp_path / "runs", 10**9)
     store.save(before.key, before.header, before.arrays)
     old = store.open(before.key)
-    assert old.outdated == ("the norms of each head's queries are kept",)
+    assert old.outdated == ("the norms of each head's queries are stored",)
     assert not store.is_current(old.key)
     with pytest.raises(MissingArrayError, match=r"does not hold the norms of queries\. Run its text again") as found:
         view.draw(context(old))

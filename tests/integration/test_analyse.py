@@ -115,7 +115,7 @@ def test_a_report_of_a_long_masked_text_has_the_positions_that_it_shows(
     assert main(arguments) == 0
     report = out.read_text(encoding="utf-8")
     assert "Computing" not in report
-    assert "is not computed yet" not in report
+    assert "has not been computed yet" not in report
     hidden = tokenizer(text, return_tensors="pt")["input_ids"]
     hidden[0, 3] = tokenizer.mask_token_id
     best = float(model(input_ids=hidden).logits[0, 3].softmax(0).max().detach())

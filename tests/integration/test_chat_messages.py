@@ -212,7 +212,7 @@ def test_the_key_holds_what_was_read() -> None:
     [
         ({"chat": "yes"}, "give True or False"),
         ({"chat": True, "text_pair": "c"}, "A chat message is one text"),
-        ({"rendered": "c"}, "no chat message"),
+        ({"rendered": "c"}, "Only a chat message"),
     ],
 )
 def test_a_request_that_makes_no_sense_is_refused(wrong: dict[str, Any], said: str) -> None:
@@ -248,7 +248,7 @@ HOSTILE = {
     ),
     "fills the memory": ("{% set a = 'aaaaaaaaaa' * 999999999 %}{{ a }}", "cannot render|too much memory"),
     "writes nothing": ("{# nothing #}{{ '' }}", "writes nothing"),
-    "writes a control character": ("{{ '\\x00' }}", "a character that no model reads"),
+    "writes a control character": ("{{ '\\x00' }}", "a character that no model can read"),
 }
 
 

@@ -188,7 +188,7 @@ def test_what_the_steps_of_the_tour_say() -> None:
     text, strip, attention, hidden, predictions = tour.STEPS
     texts = [token.text for token in run.tokens]
     assert (texts[1], texts[7], texts[15], texts[16]) == (" Mary", " shops", " to", " Mary")
-    assert f"cuts this sentence into {len(plain.ids)} *tokens" in text.first
+    assert f"splits this sentence into {len(plain.ids)} *tokens" in text.first
 
     logprobs = plain.logits.log_softmax(-1)
     shops, mary = (-float(logprobs[i - 1, plain.ids[i]]) for i in (7, 16))
@@ -320,7 +320,7 @@ def test_three_banks() -> None:
         [f"{cosine(states, *pair):.3f}" for states in ends] for pair in ((second, river), (money, second))
     )
     said(f"is {selected[0]} at the embeddings, {selected[1]} after layer 2 and {selected[2]} at the end")
-    said(f"that of the two money `bank` tokens is {alike[0]}, {alike[1]} and {alike[2]}")
+    said(f"for the two `bank` tokens that mean money it is {alike[0]}, {alike[1]} and {alike[2]}")
     said(f"In all {run.model.hidden_size} dimensions")
     assert plain.logits is None
     said("this model produces embeddings and predicts no tokens")

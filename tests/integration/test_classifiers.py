@@ -185,7 +185,7 @@ def test_a_head_of_which_nothing_says_what_it_classifies_is_not_read(
     assert (loaded.classes, describe_folder(folder).classes, type(loaded.model)) == (None, "", BertModel)
     assert any(line.startswith("classifier") for line in loaded.unread)
     assert run.is_classifier
-    with pytest.raises(MissingArrayError, match="is a classifier of a kind that is not read here"):
+    with pytest.raises(MissingArrayError, match="is a classifier of a kind that is not supported"):
         run.classes()
 
 
@@ -235,7 +235,7 @@ def test_a_checkpoint_that_lacks_a_part_of_its_head_is_refused(
 
 def test_another_number_of_labels_is_refused(settings: Settings, tmp_path: Path) -> None:
     folder = save(classifier("Bert", "text"), tmp_path / "mine", **named("no", "yes"))
-    with pytest.raises(ModelError, match=r"classifier\.bias of shape \(3,\), .* wants \(2,\)"):
+    with pytest.raises(ModelError, match=r"classifier\.bias of shape \(3,\), .* asks for \(2,\)"):
         load_model(folder, settings)
 
 

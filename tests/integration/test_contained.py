@@ -139,7 +139,7 @@ def test_a_server_starts_and_answers_whatever_models_there_are(serve: Callable[.
         web = serve(model_folders=(root,))
         status, page = web.ask("/_dash-layout")
         assert status == 200
-        while NOT_YET in page:  # "load the page again in a moment"
+        while NOT_YET in page:  # "reload the page in a moment"
             status, page = web.ask("/_dash-layout")
             assert status == 200
         assert web.ask("/")[0] == 200
@@ -323,7 +323,8 @@ def test_an_adapters_settings_hold_no_worker(tmp_path: Path, adapter: Callable[[
     (tmp_path / "alone" / "adapter_model.bin").touch()
     for name in ("whole", "alone"):
         with pytest.raises(
-            ModelError, match=r"named pipe|is an adapter|an adapter \(unknown kind\) lies beside its weights"
+            ModelError,
+            match=r"named pipe|is an adapter|an adapter \(unknown kind\) is in the same folder as its weights",
         ):
             load_model(tmp_path / name, settings=Settings(cache_dir=tmp_path / "cache"))
 

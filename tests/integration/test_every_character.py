@@ -239,7 +239,7 @@ def test_a_typed_special_token_alone_is_a_text() -> None:
 
 
 def test_plots_of_plain_outputs_write_tokens_as_runs_do() -> None:
-    """The README's recipe: `convert_ids_to_tokens` for the heatmap, the tokenizer for the bars."""
+    """The recipe of docs/python.md: `convert_ids_to_tokens` for the heatmap, the tokenizer for the bars."""
     tokenizer, text = bundled("smollm2-135m"), "café 😀\tשלום"
     ids = tokenizer(text)["input_ids"]
     figure = plot_attention_heatmap(np.eye(len(ids)), tokenizer.convert_ids_to_tokens(ids))

@@ -82,10 +82,10 @@ def test_the_key_of_a_request_without_the_field_stays() -> None:
 def test_what_cannot_be_lent_is_one_sentence(settings: Settings, tmp_path: Path) -> None:
     said: list[tuple[str, str | None, type[DashboardError], str]] = [
         (MUTE, None, UnsupportedModelError, "mute has no tokenizer.*--tokenizer"),
-        (SPEAKING, SPEAKING, UnsupportedModelError, "speaking has a tokenizer of its own.*Leave the other out"),
-        (MUTE, MUTE, UnsupportedModelError, "mute has no tokenizer to give"),
+        (SPEAKING, SPEAKING, UnsupportedModelError, "speaking has its own tokenizer.*Leave the other one out"),
+        (MUTE, MUTE, UnsupportedModelError, "mute has no tokenizer. Choose another"),
         (MUTE, "folder:models/none", ModelNotFoundError, "no model “models/none”"),
-        (MUTE, "someone/else", ModelNotFoundError, "else, whose tokenizer is asked for, are not here"),
+        (MUTE, "someone/else", ModelNotFoundError, "else, whose tokenizer was requested, are not on this machine"),
     ]
     for model, other, error, words_said in said:
         with pytest.raises(error, match=words_said):

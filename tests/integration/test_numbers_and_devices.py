@@ -198,7 +198,7 @@ def test_a_result_derived_in_bfloat16_is_that_of_the_models_own_head(settings: S
         "two tokens may be equally likely"
     )
     whole = load_model(tmp_path / "models" / "gpt2", settings=settings)
-    with pytest.raises(ModelError, match=r'computed in bfloat16, .* in float32\. Give one .*dtype="bfloat16"'):
+    with pytest.raises(ModelError, match=r'computed in bfloat16, .* in float32\. Pass one .*dtype="bfloat16"'):
         compute(whole, run, asked)
 
 

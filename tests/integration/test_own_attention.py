@@ -299,9 +299,9 @@ def test_the_list_of_refused_families_is_what_a_trial_of_each_gives(outcome: dic
     assert asked | {"megatron-bert", "rembert", "mpt"} <= {name for name, _made in refused_families.families()}
 
 
-def test_the_readme_lists_them(outcome: dict[str, tuple[str, str]]) -> None:
-    readme = refused_families.README.read_text(encoding="utf-8")
-    assert refused_families.readme_text(outcome, readme) == readme, "run: python -m tests.support.refused_families"
+def test_the_page_on_models_lists_them(outcome: dict[str, tuple[str, str]]) -> None:
+    page = refused_families.PAGE.read_text(encoding="utf-8")
+    assert refused_families.page_text(outcome, page) == page, "run: python -m tests.support.refused_families"
 
 
 def refusal(model: Any, name: str, tokens: int = 8) -> str:

@@ -209,9 +209,9 @@ def test_a_download_that_stalls_is_told_on_the_page_and_goes_on_with_the_next_ru
     person = server.person()
     outcome = person.wait(person.submit("w1 w2", NAME), PATIENCE)
     assert outcome["error"].startswith(
-        f"The download of {NAME} stopped at 2 of 4 MB: less than 0.08 MB came in 8 seconds."
+        f"The download of {NAME} stopped at 2 of 4 MB: less than 0.08 MB arrived in 8 seconds."
     )
-    assert "What has come is kept. Try again to go on from there" in outcome["error"]
+    assert "What has arrived is kept. Try again to continue from there" in outcome["error"]
     assert (outcome["retry"], outcome["cancelled"], outcome["kind"]) == (True, False, "HubUnreachableError")
     server.hub.pace = None
     server.hub.going.set()
@@ -343,9 +343,9 @@ def test_absurd_sizes_are_refused_before_the_worker_makes_anything_of_them(serve
 
 HARMFUL = {  # below what a configuration may say; the checkpoint holds nothing of it
     "num_hidden_layers": (1000, "The checkpoint of {title} lacks model.layers."),
-    "hidden_size": (8192, "and its configuration wants"),
-    "vocab_size": (20_000_000, "and its configuration wants"),
-    "intermediate_size": (10_000_000, "and its configuration wants"),
+    "hidden_size": (8192, "but its configuration asks for"),
+    "vocab_size": (20_000_000, "but its configuration asks for"),
+    "intermediate_size": (10_000_000, "but its configuration asks for"),
 }
 
 

@@ -36,7 +36,7 @@ def test_the_first_python_example(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_example_of_a_pair(capsys: pytest.CaptureFixture[str]) -> None:
-    exec(compile(examples_of("README.md", "models")[1], "README.md", "exec"), {"__name__": "readme"})
+    exec(compile(examples_of("docs/python.md", "models")[0], "python.md", "exec"), {"__name__": "docs"})
     texts, shape = capsys.readouterr().out.splitlines()
     assert texts.startswith("('A cat sat on the mat.', 'It purred.') [-1, 0, 0, 0, 0, 0, 0, 0, -1, 1, ")
     assert texts.endswith(", -1] 9")
@@ -46,7 +46,7 @@ def test_the_example_of_a_pair(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_example_of_plots() -> None:
     names: dict[str, Any] = {"__name__": "readme"}
-    exec(compile(examples_of("README.md", "models")[2], "README.md", "exec"), names)
+    exec(compile(examples_of("docs/python.md", "models")[1], "python.md", "exec"), names)
     for name in ("heatmap", "path", "bars", "heads", "everywhere", "scores", "rollout"):
         assert isinstance(names[name], go.Figure), name
     assert names["matrix"].shape == (len(names["tokens"]),) * 2
@@ -55,8 +55,8 @@ def test_the_example_of_plots() -> None:
 
 def test_the_example_for_a_notebook() -> None:
     names: dict[str, Any] = {"__name__": "readme"}
-    for how in ("models", "notebook"):
-        exec(compile(examples_of("README.md", how)[0], "README.md", "exec"), names)
+    for page, how in (("README.md", "models"), ("docs/python.md", "notebook")):
+        exec(compile(examples_of(page, how)[0], page, "exec"), names)
     page = names["page"]
     with urllib.request.urlopen(page.url, timeout=10) as reply:
         assert reply.status == 200

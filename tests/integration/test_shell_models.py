@@ -104,10 +104,10 @@ def test_a_download_that_stalls_is_stopped_and_goes_on_the_next_time(hub: Hub, s
     hub.pace = (50, 0.1)
     hub.going.clear()
     with pytest.raises(
-        HubUnreachableError, match=r"The download of someone/tiny stopped at 0 of 0 MB: less than 0.01 MB came in"
+        HubUnreachableError, match=r"The download of someone/tiny stopped at 0 of 0 MB: less than 0.01 MB arrived in"
     ) as caught:
         load_model(NAME, replace(settings, stall_seconds=1.0))
-    assert "What has come is kept. Try again to go on from there" in str(caught.value)
+    assert "What has arrived is kept. Try again to continue from there" in str(caught.value)
     assert caught.value.retry
     hub.pace = None
     hub.going.set()
@@ -122,7 +122,7 @@ def test_a_hub_that_says_nothing_and_one_that_breaks_off_are_told(hub: Hub, sett
         load_model(NAME, replace(settings, stall_seconds=0.5))
     hub.silent = False
     hub.breaks = True
-    with pytest.raises(HubUnreachableError, match=r"The download of someone/tiny broke off. What has come is kept"):
+    with pytest.raises(HubUnreachableError, match=r"The download of someone/tiny broke off. What has arrived is kept"):
         load_model(NAME, settings)
     hub.breaks = False
     assert load_model(NAME, settings).info.layers == 2
@@ -251,7 +251,7 @@ def test_the_shell_removes_no_model_that_a_process_has_in_memory(
         (["models", "remove", "gpt2", "--yes"], "has no files here"),
         (["models", "remove", "folder:weights/own", "--yes"], "delete it yourself"),
         (["models", "fetch", "folder:weights/none"], "no model “weights/none”"),
-        (["models", "fetch", "no such model"], "no hub id"),
+        (["models", "fetch", "no such model"], "nor a hub id"),
         (
             ["analyse", "--model", "no such model", "--text", "x", "--out", "x.csv"],
             "neither a model's name nor a folder",

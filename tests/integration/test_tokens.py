@@ -236,7 +236,7 @@ def test_a_second_text_goes_on_where_the_first_ends() -> None:
 
 
 def test_a_text_without_any_token_is_refused() -> None:
-    with pytest.raises(EmptyTextError, match="nothing to read"):
+    with pytest.raises(EmptyTextError, match="contains no tokens for this model"):
         tokenize(bundled("minilm-l6"), " \n ")
 
 

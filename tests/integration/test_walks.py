@@ -106,7 +106,7 @@ def test_what_the_probe_finds_and_what_its_heads_do_in_a_text() -> None:
         scores.append(attentions[:, :, queries, queries - length + 1].mean(-1))
     assert all(np.array_equal(ids[-length:], ids[-2 * length : -length]) for ids in probe.ids)
     assert np.allclose(scores, probe.scores["induction"], atol=1e-3), "the page's own"
-    assert f"reads {length} random tokens twice, three times" in PROBE
+    assert f"reads {length} random tokens twice, and does so for three random draws (seeds)" in PROBE
     assert len(scores) == 3
     mean, spread = np.mean(scores, axis=0), np.std(scores, axis=0, ddof=1)
     first = strongest(mean, 8)

@@ -285,14 +285,14 @@ BIAS = torch.ones(16)
         (llama, adding(lm_head__bias=torch.ones(64)), {}, r"lm_head\.bias"),
         (llama, adding(model__norm__bias=BIAS), {}, r"model\.norm\.bias"),
         (llama, adding(model__embed_positions__weight=torch.ones(64, 16)), {}, r"model\.embed_positions"),
-        (llama, adding(model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(4)), {}, "computes by itself"),
+        (llama, adding(model__layers__0__self_attn__rotary_emb__inv_freq=torch.ones(4)), {}, "computes differently"),
         (llama, adding(model__layers__0__self_attn__q_norm__weight=torch.ones(8)), {}, r"q_norm"),
         (llama, adding(model__layers__0__self_attn__q_proj__lora_A__weight=torch.ones(2, 16)), {}, r"lora_A"),
         (llama, adding(model__layers__0__self_attn__q_proj__weight_scale=torch.ones(1)), {}, r"weight_scale"),
         (llama, adding(state=torch.ones(1)), {}, "state"),
         (gpt2, adding(transformer__h__0__attn__c_attn__gate=torch.ones(4)), {}, r"c_attn\.gate"),
-        (gpt2, adding(transformer__h__0__attn__bias=torch.ones(16)), {}, "computes by itself.*attn.bias"),
-        (gpt2, adding(transformer__h__0__attn__bias=torch.ones(1, 1, 32, 32)), {}, "computes by itself.*attn.bias"),
+        (gpt2, adding(transformer__h__0__attn__bias=torch.ones(16)), {}, "computes differently.*attn.bias"),
+        (gpt2, adding(transformer__h__0__attn__bias=torch.ones(1, 1, 32, 32)), {}, "computes differently.*attn.bias"),
         (gpt2, adding(transformer__h__0__attn__masked_bias=torch.tensor(0.0)), {}, "masked_bias"),
         (gpt2, adding(h__0__ln_1__weight=torch.ones(16)), {}, "two weights for one place.*h.0.ln_1"),
         (
@@ -305,7 +305,7 @@ BIAS = torch.ones(16)
             bert,
             adding(bert__embeddings__position_ids=torch.arange(512).flip(0)),
             {},
-            "computes by itself.*position_ids",
+            "computes differently.*position_ids",
         ),
         (bert, adding(cls__predictions__extra__weight=BIAS), {}, r"cls\.predictions\.extra"),
         (bert, adding(bert__embeddings__LayerNorm__gamma=BIAS), {}, "two weights for one place"),
@@ -334,7 +334,7 @@ def test_a_weight_that_has_no_place_is_refused_by_name(
         (llama, without("model.embed_tokens.weight"), {}, r"lacks model\.embed_tokens\.weight"),
         (bert, without("cls.predictions.transform.dense.weight"), {}, r"lacks cls\.predictions\.transform"),
         (bert, without("cls.predictions.bias"), {}, r"lacks cls\.predictions"),
-        (gpt2, None, {"n_positions": 16}, r"wpe\.weight of shape \(32, 16\), .* wants \(16, 16\)"),
+        (gpt2, None, {"n_positions": 16}, r"wpe\.weight of shape \(32, 16\), .* asks for \(16, 16\)"),
         (llama, None, {"vocab_size": 60}, "of shape"),
         (llama, None, {"num_key_value_heads": 1}, "of shape"),
     ],
@@ -380,7 +380,7 @@ def test_a_pickled_checkpoint_is_checked_alike(settings: Settings, tmp_path: Pat
     with pytest.raises(UnsupportedModelError, match=r"model\.layers\.1"):
         load_model(folder, settings)
     torch.save({"state_dict": model.state_dict(), "epoch": 3}, folder / "pytorch_model.bin")
-    with pytest.raises(ModelError, match="holds “state_dict”, which is no weight"):
+    with pytest.raises(ModelError, match="holds “state_dict”, which is not a weight"):
         load_model(folder, settings)
 
 
@@ -517,10 +517,16 @@ HARMFUL: dict[str, tuple[dict[str, int], str]] = {  # each below the limits of w
     ),
     "layers-and-width": (
         {"num_hidden_layers": 1000, "hidden_size": 8192, "head_dim": 4096},
-        "and its configuration wants",
+        "but its configuration asks for",
     ),
-    "words": ({"vocab_size": 20_000_000}, r"holds lm_head\.weight of shape \(64, 16\), and .* wants \(20000000, 16\)"),
-    "width": ({"intermediate_size": 10_000_000}, r"of shape \(16, 24\), and its configuration wants \(16, 10000000\)"),
+    "words": (
+        {"vocab_size": 20_000_000},
+        r"holds lm_head\.weight of shape \(64, 16\), but .* asks for \(20000000, 16\)",
+    ),
+    "width": (
+        {"intermediate_size": 10_000_000},
+        r"of shape \(16, 24\), but its configuration asks for \(16, 10000000\)",
+    ),
 }
 
 

@@ -38,7 +38,7 @@ test("above 32 tokens the numbers are on hover alone", () => {
   const { byId, token } = page({ ...many, notes: {}, special: [] });
   assert.equal(token(1).textContent, "t1");
   assert.equal(byId("tokens").classList.contains("plain"), true);
-  assert.match(byId("strip-caption").textContent, /; the number is on hover$/);
+  assert.match(byId("strip-caption").textContent, /; hover for the number$/);
 });
 
 test("one token is pressed and one can be reached by Tab: the selected one", () => {

@@ -2,8 +2,8 @@
 
     python -m tests.support.refused_families
 
-writes the outcome to dashboard/catalog/refused_families.py, which the picker reads, and to the README. Run it after an
-update of transformers; a test says when it is due.
+writes the outcome to dashboard/catalog/refused_families.py, which the picker reads, and to docs/models.md. Run it after
+an update of transformers; a test says when it is due.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from tests.support.tiny_models import tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULE = ROOT / "dashboard" / "catalog" / "refused_families.py"
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "models.md"
 BEGIN, END = "<!-- refused families: written by tests/support/refused_families.py -->", "<!-- end -->"
 OPENS, CLOSES = "REFUSED: Mapping[str, Refused] = MappingProxyType(\n    {\n", "    }\n)\n"
 SMALL = {
@@ -113,8 +113,8 @@ def module_text(entries: Mapping[str, tuple[str, str]], module: str) -> str:
     return f"{module.split(OPENS)[0]}{OPENS}{rows}{CLOSES}"
 
 
-def readme_text(entries: Mapping[str, tuple[str, str]], readme: str) -> str:
-    """The README with its list of refused families as `entries` has it."""
+def page_text(entries: Mapping[str, tuple[str, str]], page: str) -> str:
+    """docs/models.md with its list of refused families as `entries` has it."""
     names = sorted((title for title, _reason in entries.values()), key=str.lower)
     lines, line = [], "  "
     for index, title in enumerate(names):
@@ -124,7 +124,7 @@ def readme_text(entries: Mapping[str, tuple[str, str]], readme: str) -> str:
             line = "  "
         line += word if not line.strip() else f" {word}"
     listed = "\n".join([*lines, line])
-    before, after = readme.split(BEGIN)[0], readme.split(BEGIN)[1].split(END, 1)[1]
+    before, after = page.split(BEGIN)[0], page.split(BEGIN)[1].split(END, 1)[1]
     return f"{before}{BEGIN}\n{listed}\n  {END}{after}"
 
 
@@ -132,7 +132,7 @@ def main() -> None:
     """Write both."""
     entries = refused()
     MODULE.write_text(module_text(entries, MODULE.read_text(encoding="utf-8")), encoding="utf-8")
-    README.write_text(readme_text(entries, README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(page_text(entries, PAGE.read_text(encoding="utf-8")), encoding="utf-8")
     for name, (_title, reason) in entries.items():
         sys.stdout.write(f"{name}: {reason or 'no attention heads'}\n")
 

@@ -32,7 +32,7 @@ def settings(tmp_path: Path) -> Settings:
 def test_exports_are_bounded_for_one_and_for_all(settings: Settings) -> None:
     room = ExportRoom.from_settings(settings)
     mine = [room.open("ann", 10) for _ in range(2)]
-    with pytest.raises(QueueFullError, match="2 of your files are being made or sent"):
+    with pytest.raises(QueueFullError, match="2 of your files are still being made or sent"):
         ExportRoom.from_settings(settings).open("ann", 10)
     others = [room.open(f"other {number}", 10) for number in range(MOST_AT_ONCE - 2)]
     with pytest.raises(QueueFullError, match="busy making files for others"):
@@ -40,7 +40,7 @@ def test_exports_are_bounded_for_one_and_for_all(settings: Settings) -> None:
     for made in (*mine, *others):
         made.close()
     large = room.open("ann", 900_000)
-    with pytest.raises(QueueFullError, match="all the room there is"):
+    with pytest.raises(QueueFullError, match="all the available room"):
         room.open("bob", 200_000)
     large.close()
     with pytest.raises(NoSpaceError, match="more than this server gives to exports"):

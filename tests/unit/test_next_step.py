@@ -27,8 +27,8 @@ ELSEWHERE = "…"  # stands in a message for what is known when it is raised
 STEP = "\N{RIGHTWARDS ARROW}"  # stands for words that are made elsewhere and hold the next step
 VERBS = frozenset(
     (
-        *("accept", "ask", "call", "capture", "check", "choose", "close", "copy", "delete", "download"),
-        *("export", "fit", "free", "give", "go", "hand", "install", "leave", "list", "look", "make", "mark"),
+        *("accept", "ask", "call", "capture", "check", "choose", "close", "copy", "correct", "delete", "download"),
+        *("enter", "export", "fit", "free", "give", "go", "hand", "install", "leave", "list", "look", "make", "mark"),
         *("merge", "move", "name", "open", "pass", "press", "put", "read", "reload", "remove", "rename"),
         *("restart", "run", "save", "see", "select", "send", "set", "shorten", "show", "start", "stop"),
         *("take", "try", "type", "use", "wait", "write"),

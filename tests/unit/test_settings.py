@@ -1,4 +1,4 @@
-"""Settings: each has a default, a help text and an environment name, and the README lists them all."""
+"""Settings: each has a default, a help text and an environment name, and docs/settings.md lists them all."""
 
 from __future__ import annotations
 
@@ -41,11 +41,10 @@ def test_environment_names_are_distinct() -> None:
 
 
 @pytest.mark.parametrize("item", FIELDS, ids=lambda item: item.name)
-def test_the_readme_lists_every_setting_with_its_default(item: dataclasses.Field[Any]) -> None:
-    rows = [
-        line for line in (ROOT / "README.md").read_text().splitlines() if re.search(rf"`{environ_name(item)}`", line)
-    ]
-    assert rows, f"README.md does not list {environ_name(item)}"
+def test_the_docs_list_every_setting_with_its_default(item: dataclasses.Field[Any]) -> None:
+    page = ROOT / "docs" / "settings.md"
+    rows = [line for line in page.read_text().splitlines() if re.search(rf"`{environ_name(item)}`", line)]
+    assert rows, f"docs/settings.md does not list {environ_name(item)}"
     if item.default is not dataclasses.MISSING and item.default is not None:
         standard = int(item.default) if isinstance(item.default, bool) else item.default
         written = {str(standard), f"{item.default:g}" if isinstance(item.default, float) else str(item.default)}

@@ -82,7 +82,7 @@ def weights(attention: Attention, asked: Asked, aids: Aids = NO_AIDS) -> np.ndar
 
 
 def _too_long(attention: Attention, asked: Asked, aids: Aids) -> bool:
-    """Whether the weights would take every head's whole matrix, of a text too long for that while a person waits."""
+    """Whether the weights need every head's whole matrix, and the text is too long for that while somebody waits."""
     queries, keys = attention.shape
     return asked.query is None and aids != NO_AIDS and attention.layers * attention.heads * queries * keys > AT_ONCE
 
@@ -170,7 +170,7 @@ def _refused(reading: AttentionReading, asked: Asked) -> list[Any] | None:
     attention = reading.attention
     if _too_long(attention, asked, reading.aids):
         return [
-            html.B("This weight takes every head’s whole matrix, of a text that is too long for that."),
+            html.B("This weight needs every head’s whole matrix, and the text is too long for that."),
             html.P("Choose another weight in Options, or switch the reading aids off."),
         ]
     gone = [asked.query] if asked.query is not None and reading.row_of(asked.query) is None else []
@@ -239,7 +239,7 @@ def explain(context: Context) -> Explanation:
         return (
             what,
             ["Nothing is shown: the reading aids leave this weight out, or it would take too long."],
-            ["Options has other weights, and switches the aids off."],
+            ["Choose another weight in Options, or switch the reading aids off."],
         )
     values = weights(attention, asked, reading.aids)
     if not np.isfinite(values).any():

@@ -7,7 +7,7 @@ from dash import html
 CLARK = "Clark et al. 2019, arXiv 1906.04341"
 OLSSON = "Elhage et al. 2021; Olsson et al. 2022, arXiv 2209.11895"
 DEFINITIONS = {  # score: name, definition, source
-    "previous": ("Previous", "Mean weight on the token just before. The text’s first token has none.", CLARK),
+    "previous": ("Previous", "Mean weight on the token just before, over all tokens but the first.", CLARK),
     "next": ("Next", "Mean weight on the token just after; always 0 in causal attention, and not listed there.", CLARK),
     "self": ("Itself", "Mean weight of a token on itself.", CLARK),
     "first": (
@@ -17,16 +17,16 @@ DEFINITIONS = {  # score: name, definition, source
         "Xiao et al. 2023, arXiv 2309.17453",
     ),
     "separator": ("Separator", "Mean weight on special tokens after the first, such as [SEP].", CLARK),
-    "punctuation": ("Punctuation", "Mean weight on tokens of punctuation alone, the first token left out.", CLARK),
+    "punctuation": ("Punctuation", "Mean weight on tokens that are only punctuation, except the first token.", CLARK),
     "duplicate": (
         "Duplicate",
-        "Mean weight on earlier occurrences of the same token, over the tokens that have some; where tokens attend in "
-        "both directions, on all other occurrences.",
+        "Mean weight on earlier occurrences of the same token, over the tokens that have any. If tokens attend in both "
+        "directions, all other occurrences count.",
         "Wang et al. 2023, arXiv 2211.00593",
     ),
     "induction": (
         "Induction",
-        "Mean weight on what followed earlier occurrences of the same token, over the tokens that have some. It needs "
+        "Mean weight on what followed earlier occurrences of the same token, over the tokens that have any. It needs "
         "causal attention.",
         OLSSON,
     ),
@@ -55,15 +55,16 @@ SORTED_BY = {
     "distance": "distance",
 }
 RULE = (
-    "By chance: what a head would have that attends equally to every token that it may attend to, in this very text. A "
-    "pattern is judged by its share of the attention that is not on the first token. It names a head if that share is "
-    "at least 0.4 of the way from chance to 1, and the first token has at most 0.9 of the attention; three tokens must "
-    "repeat others for “duplicate token” and “induction”. Without such a pattern the first token is judged likewise."
+    "By chance: the score of a head that attends equally to every token that it may attend to in this text. A pattern "
+    "is judged by its share of the attention that is not on the first token. A head is named after the pattern if that "
+    "share is at least 0.4 of the way from chance to 1, and the first token has at most 0.9 of the attention; for "
+    "“duplicate token” and “induction”, at least three tokens must repeat others. If no pattern fits, the first token "
+    "is judged in the same way."
 )
 PROBE = (
-    "Repeated random tokens: the model reads up to 50 random tokens twice, three times with other tokens. Nothing but "
-    "repetition can be found there, so these scores belong to the model and not to your text. They are computed once "
-    "for a model. ± is the standard deviation over the three."
+    "Repeated random tokens: the model reads up to 50 random tokens twice. There is nothing to find in them but "
+    "repetition, so these scores belong to the model and not to your text. They are computed once for a model, with "
+    "three sets of random tokens; ± is the standard deviation over the three."
 )
 
 

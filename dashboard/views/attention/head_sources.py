@@ -181,8 +181,8 @@ def waiting(context: Context, title: str) -> Words:
     context.run.check_current()
     seeds = len(head_probe.SEEDS)
     how = (
-        f"{context.run.model.title} reads random tokens twice over, {seeds} times. That is done once for this model, "
-        "for everyone."
+        f"{context.run.model.title} reads {seeds} sets of random tokens, each of them twice. This is done once for the "
+        "model, for everyone."
     )
     message = html.Div([html.B("Reading repeated random tokens …"), html.P(how)], **waits(request(context)))
     return Words(title, message=message, waiting=True)

@@ -140,7 +140,7 @@ def text(context: Context) -> Words:
     if table is None:
         return waiting(context, title)
     over = f"{table.length} random tokens read twice ({len(SEEDS)} seeds)" if table.of == PROBE else "this text"
-    caption = f"Means over {over}. A pattern is clearly above chance in what the first token leaves."
+    caption = f"Means over {over}. Patterns are clearly above chance beyond the first token."
     caption += _aided(context, table)
     place = f"{selection.layer}.{selection.head}"
     if sort == GROUP:
@@ -200,8 +200,8 @@ def _none_of(table: Scores, sort: str) -> str:
     reasons = {
         "separator": "This text has no separators.",
         "punctuation": "This text has no punctuation.",
-        "duplicate": "No token of this text comes again.",
-        "induction": "No token of this text comes again after another one.",
+        "duplicate": "No token of this text is repeated.",
+        "induction": "No token of this text is repeated with another one in between.",
     }
     return reasons.get(sort, "This text is too short for this score.")
 
@@ -282,7 +282,7 @@ def _explain_probe(table: Scores, row: Sentence, head: str, layer: int, index: i
         return (
             what,
             [f"The weights of {head} are not finite, so it has no averages."],
-            ["No chance compares with that."],
+            ["So there is nothing to compare with chance."],
         )
     means: Sentence = [f"There, {head} gives {percent(own)} of its ", term("attention"), f" to {where}."]
     return what, means, [f"A head that spread its attention evenly would give that {percent(chance)}."]

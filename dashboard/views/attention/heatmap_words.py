@@ -86,7 +86,7 @@ def _clear(attention: Attention, layer: int, head: int) -> bool:
 
 
 def _known(attention: Attention, layer: int, head: int) -> bool:
-    """Whether what a head's weights come from is finite: its layer's queries and keys, or its stored weights."""
+    """Whether the arrays behind a head's weights are finite: its layer's queries and keys, or its stored weights."""
 
     def look() -> bool:
         with np.errstate(all="ignore"):
@@ -157,10 +157,10 @@ def _cannot(reading: AttentionReading, name: html.Span, row: int, column: int) -
 
 
 def _kept(reading: AttentionReading, row: int) -> list[html.Span]:
-    """How much of a row's attention is on what is kept, where something is left out."""
+    """How much of a row's attention is kept, if something is left out."""
     if not reading.aids.leaves_out:
         return []
-    return [html.Span(["kept in all", _number(float(reading.shares(row, row + 1)[0]))], className="number")]
+    return [html.Span(["attention kept", _number(float(reading.shares(row, row + 1)[0]))], className="number")]
 
 
 def _weight(reading: AttentionReading, column: int, weight: float) -> html.Span:
@@ -246,7 +246,7 @@ def _where(reading: AttentionReading) -> str:
 
 def _whole(reading: AttentionReading) -> str:
     if reading.aids.sums:
-        return ", where 1 would be all of what is kept of its attention."
+        return ", where 1 would be all of its attention that is kept."
     if reading.aggregate in ("max", "max-all"):
         return ", in the head where it is largest."
     return ", where 1 would be all of its attention."

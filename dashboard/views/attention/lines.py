@@ -47,7 +47,7 @@ WAY = Choice(
 )
 WEAKEST = Number("least", "Weakest line drawn (weight)", 0, 1, LEAST, 0.005)
 OFF = Text(
-    "off", "Heads not drawn", longest=120, help="As layer.head, for example 10.8, 3.1; the legend switches them, too."
+    "off", "Heads not drawn", longest=120, help="As layer.head, for example 10.8, 3.1; or click them in the legend."
 )
 NAMED = {1: 3, 2: 2}  # weights of each head in the footer, by the number of heads; of more heads only the largest
 SHOWN = "the selected tokens, their neighbours, and the ends of the strongest lines"
@@ -176,8 +176,8 @@ def text(context: Context) -> Words:
     if _lost(context, lines):
         return Words("Lines", message=not_finite_message(context.run, "These weights are not finite."))
     caption = (
-        f"A line is a weight of {context.options['least']:g} or more; its width and strength follow the weight. "
-        "Each head has its colour and dash."
+        f"Each line is a weight of {context.options['least']:g} or more; wider and stronger lines mean more attention. "
+        "Each head has its own colour and dash."
     )
     reading = _reading(context, (context.selection.layer, context.selection.head))
     again = "Each row adds up to 1 again." if reading.aids.sums else ""
@@ -276,20 +276,20 @@ def explain(context: Context) -> Explanation:
         reason = (
             "The weights are not finite here."
             if _lost(context, lines)
-            else "No head is drawn; the legend switches heads on."
+            else "No head is drawn; click one in the legend to draw it."
             if not _on(context)
             else "The reading aids in Options leave out all lines of this token."
             if not lines.possible
             else f"No weight is {context.options['least']:g} or more here."
         )
-        return what, [reason], ["Options has the direction of the lines and the weakest one to draw."]
+        return what, [reason], ["In Options you can choose the direction of the lines and the weakest one to draw."]
     query, key, weight = int(lines.query[-1]), int(lines.key[-1]), float(lines.weight[-1])
     place = context.selection.all_heads[_on(context)[int(lines.head[-1])]]
     whom: Sentence = ["itself"] if query == key else _named(context, key)
     strongest: Sentence = [f"The strongest of the {len(lines):,} lines is in head {_head(place)}: "]
     if len(lines) == 1:
         strongest = [f"The only line is in head {_head(place)}: "]
-    strongest += [*_named(context, query), " attends to ", *whom, f" with weight {_short(weight)}, of 1 in all."]
+    strongest += [*_named(context, query), " attends to ", *whom, f" with weight {_short(weight)}, out of 1."]
     if not lines.left_out:
         return what, strongest, ["No line is left out; Ctrl-click another head in the grid to add it."]
     left = f"{lines.left_out:,} weaker lines are" if lines.left_out > 1 else "One weaker line is"

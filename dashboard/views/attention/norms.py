@@ -1,4 +1,4 @@
-"""Norms: attention weighted by the length of what it transports, ‖α f(x)‖, beside the weights."""
+"""Norms: attention weighted by the length of what it passes on, ‖α f(x)‖, beside the weights."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _caption(context: Context) -> str:
     what = "Weight times the length of what the head passes on from a token, ‖α f(x)‖"
     if not one:
         what = "The length of what all heads together add from a token, ‖Σ α f(x)‖"
-    return f"{what} (square-root scale). Without residual connection and norms.{aids}"
+    return f"{what} (square-root scale). Residual connection and norms are left out.{aids}"
 
 
 def _footer(context: Context, results: Results, row: Row) -> list[Any]:
@@ -165,9 +165,9 @@ def explain(context: Context) -> Explanation:
     """What a cell is, the longest vector that the selected token takes, and what that says of weights, or of mixing."""
     results, what = results_of(context), _what_is_shown(context)
     if results is None:
-        return what, [refusal(context)] if refusal(context) else NOT_COMPUTED, ["Weights alone are in the heatmap."]
+        return what, [refusal(context)] if refusal(context) else NOT_COMPUTED, ["The heatmap shows weights alone."]
     if lacks(context, results):
-        return what, [lacks(context, results)], ["Weights alone are in the heatmap."]
+        return what, [lacks(context, results)], ["The heatmap shows weights alone."]
     row, selection = row_of(context, results), context.selection
     if not (np.isfinite(row.norms).all() and np.isfinite(row.weights).all()):
         return what, ["The numbers are not finite here."], ["So no token can be compared with another."]

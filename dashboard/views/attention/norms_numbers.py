@@ -58,7 +58,7 @@ def requests(context: Context) -> tuple[DerivedRequest, ...]:
 
 
 def refusal(context: Context) -> str:
-    """Why this run has no norms; "" if it can."""
+    """Why this run has no norms; "" if it can have them."""
     try:
         attention_norms.check(context.run, {})
     except MissingArrayError as error:
@@ -96,7 +96,7 @@ def lacks(context: Context, results: Results) -> str:
     if not is_of_one(context) and gram is None:
         size = attention_norms.gram_bytes(context.run) / 1e6
         return (
-            f"The norms over all heads need {size:,.0f}\u00a0MB for a text of this length, which is more than is kept. "
+            f"The norms over all heads need {size:,.0f}\u00a0MB for a text of this length, which is too much to store. "
             "Choose one head in Options, or run a shorter text."
         )
     return ""

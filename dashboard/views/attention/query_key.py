@@ -32,7 +32,7 @@ ORDER = Choice(
         ("dimension", "By dimension"),
         ("frequency", "By rotary frequency, in pairs"),
     ),
-    help="The last needs a model with rotary position embeddings, such as Llama.",
+    help="The last choice needs a model with rotary position embeddings, such as Llama.",
 )
 PAIR = ("run", "stream", "token", "second")
 MISSING: Sentence = ["The frequencies of a rotary embedding are not known here, so the dimensions are not sorted."]
@@ -43,8 +43,8 @@ class Shown:
     """What the view shows.
 
     Attributes:
-        key: the answering token; chosen: whether a person selected it.
-        terms: of its score. groups: the bars. pairs: of the rotary embedding, None if the run holds none.
+        key: the answering token; chosen: whether the user selected it.
+        terms: the terms of its score. groups: the bars. pairs: the pairs of the rotary embedding, if the run has them.
     """
 
     key: int
@@ -140,7 +140,7 @@ def explain(context: Context) -> Explanation:
     if not shown.finite:
         return what, ["The query or the key is not finite here."], ["So their products do not add up to a score."]
     pair: Sentence = ["For ", *named(attention.asks, selection.token), " and ", *named(attention.answers, shown.key)]
-    pair += [f", the sum is {number(terms.dot)}, and what the softmax gets is {number(terms.score)}: "]
+    pair += [f", the sum is {number(terms.dot)}, and the softmax receives {number(terms.score)}: "]
     pair += [f"the weight is {number(terms.weight)}." if terms.allowed else "the mask forbids this pair."]
     return what, pair, [_share(terms)]
 
@@ -153,8 +153,8 @@ def _share(terms: ScoreTerms) -> str:
     needed = int(beyond[-1]) + 2 if len(beyond) else 1
     positive = int((terms.products > 0).sum())
     return (
-        f"{positive} of the {len(sizes)} products are positive; added up from the largest on, the sum stays within a "
-        f"tenth of its end from number {min(needed, len(sizes))} on."
+        f"{positive} of the {len(sizes)} products are positive; if you add them up from the largest, the sum stays "
+        f"within a tenth of its final value from number {min(needed, len(sizes))} on."
     )
 
 

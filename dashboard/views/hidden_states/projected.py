@@ -235,7 +235,7 @@ def explain(context: Context) -> Explanation:
         return (
             what,
             coincide,
-            ["With more, differing tokens, ", term("PCA"), " shows which of them lie close together."],
+            ["With several different tokens, ", term("PCA"), " shows which of them lie close together."],
         )
     states = "the hidden states of all layers vary" if _fit(options) == "all" else "these hidden states vary"
     number = "two" if options["axes"] == "2" else "three"

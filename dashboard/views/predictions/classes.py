@@ -234,7 +234,7 @@ def _answer_words(context: Context) -> Words:
     hint = (
         ""
         if run.request.text_pair is not None
-        else " This is a single text: enter the question and its context as two."
+        else " This is a single text: enter the question and its context as two texts."
     )
     caption = (
         "Filled: how likely the answer is to start at a token; outlined: how likely it is to end there; shaded: the "

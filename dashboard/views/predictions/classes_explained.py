@@ -13,7 +13,7 @@ from dashboard.figures.text import isolated, probability_text
 from dashboard.views.declaration import Explanation, Sentence
 from dashboard.views.explanation import named
 
-NOT_FINITE: Sentence = ["Here these values are not finite, so there are none to show."]
+NOT_FINITE: Sentence = ["These values are not finite here, so there is nothing to show."]
 
 
 def labels(context: Context, head: ClassHead, scores: tuple[ClassScore, ...], finite: bool) -> Explanation:

@@ -72,7 +72,7 @@ def test_an_adapter_is_listed_below_its_base_as_what_it_makes_of_it(settings: Se
     assert (found.kind, found.layers, found.heads, found.limit) == (whole.kind, whole.layers, whole.heads, whole.limit)
     assert found.note == "adapter of base, in models/a-tuned"
     assert (
-        "its base other is not here: put its folder, called other, below"
+        "its base other is not here: put its folder, called other, into"
         in card(settings, "folder:models/nowhere").refusal
     )
     assert tuple(line_of(one, settings)["label"].className for one in (found, whole)) == (

@@ -102,7 +102,9 @@ def test_any_hub_id_can_be_asked_for(settings: Settings, name: str) -> None:
     "name", ["no such model", "../x", "a/../b", "a/b/c", "a..b/c", "", "/etc", "a--b", "é/x", "x" * 97]
 )
 def test_what_is_neither_a_model_nor_a_hub_id_is_refused(settings: Settings, name: str) -> None:
-    with pytest.raises(ModelNotFoundError, match=r"no model of this server and no hub id.*one of the listed models"):
+    with pytest.raises(
+        ModelNotFoundError, match=r"neither a model on this server nor a hub id.*one of the listed models"
+    ):
         Catalog(settings).get(name)
 
 

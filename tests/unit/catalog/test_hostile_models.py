@@ -134,7 +134,7 @@ def test_names_that_no_page_can_show_as_they_are(settings: Settings, root: Path)
     assert len(entries) == len(STRANGE_NAMES) + 1
     assert all(entry.title.isprintable() and entry.note.isprintable() for entry in entries)
     refused = [entry for entry in entries if entry.refusal]
-    assert [entry.refusal for entry in refused] == ["its name is not UTF-8 text, so it cannot be asked for"]
+    assert [entry.refusal for entry in refused] == ["its name is not UTF-8 text, so it cannot be requested"]
     for entry in entries:
         entry.name.encode("utf-8")
         if entry.refusal:
@@ -152,9 +152,9 @@ def test_a_folder_of_very_many_entries_is_not_looked_through(
         (root / "crowd" / f"{number}").touch()
     assert listed(settings)["folder:weights/crowd"].refusal == "it holds more than 10,000 files and folders"
     monkeypatch.setattr(folders, "MOST_SECONDS", -1.0)
-    assert "the rest was not looked at" in listed(settings)["folder:weights"].refusal
+    assert "the rest was not searched" in listed(settings)["folder:weights"].refusal
     monkeypatch.setattr(folders._Walk, "left", 0)
-    assert "the rest was not looked at" in listed(settings)["folder:weights"].refusal
+    assert "the rest was not searched" in listed(settings)["folder:weights"].refusal
 
 
 def test_a_root_of_very_many_models_says_how_many_are_listed(
@@ -164,7 +164,7 @@ def test_a_root_of_very_many_models_says_how_many_are_listed(
     for number in range(4):
         good_model(root / f"m{number}")
     found = listed(settings)
-    assert found["folder:weights"].refusal == "it holds more than 3 models, of which 3 are listed"
+    assert found["folder:weights"].refusal == "it holds more than 3 models; only 3 are listed"
     assert len([name for name in found if name.startswith("folder:weights/")]) == 3
 
 

@@ -1,4 +1,4 @@
-"""The table of `analyse`: one row a token, whole texts only, and the command's words and exit codes where no model is
+"""The table of `analyse`: one row per token, whole texts only, and the command's words and exit codes where no model is
 needed."""
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ def test_a_file_that_is_no_table_is_left_alone(here: Path, capsys: pytest.Captur
     path = here / "mine.csv"
     path.write_text("a,b\n1,2\n")
     assert main(["analyse", "--model", "smollm2-135m", "--text", "x", "--out", str(path)]) == 1
-    assert "no table of this command" in capsys.readouterr().err
+    assert "not a table of this command" in capsys.readouterr().err
     assert path.read_text() == "a,b\n1,2\n"
 
 
@@ -249,7 +249,7 @@ def test_ctrl_c_says_whether_the_command_goes_on(
         "--quiet",
     ]
     assert main(command) == 130
-    more = " The same command goes on there." if hint else ""
+    more = " The same command continues there." if hint else ""
     assert capsys.readouterr().err == f"Stopped at line 1 (1 of {texts}).{more}\n"
     monkeypatch.setattr("dashboard.cli.analyse.Runs", stop)  # before the first text
     assert main(command) == 130

@@ -31,7 +31,8 @@ from tests.support.synthetic import array_of, make_run, words_in
 
 FOLDERS = {"dashboard/", "families/", "routes/", "attention/", "hidden_states/", "predictions/"}  # the others it names
 ROOT = Path(__file__).resolve().parents[3]
-PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted((ROOT / "docs").rglob("*.md")))
+DOCS = ROOT / "docs"
+PAGES = (ROOT / "README.md", ROOT / "benchmarks" / "README.md", *sorted(DOCS.rglob("*.md")))
 BLOCK = re.compile(r"(?:<!-- runs: (?P<how>[\w/.-]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.S)
 RUN_BY_A_TEST = {
     *("models", "notebook", "views/received.py", "families/granitemoe.py"),
@@ -76,7 +77,7 @@ def test_every_setting_stands_in_the_table_with_its_default(
     item: dataclasses.Field[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
-    rows = [row for row in table_rows(read(ROOT / "README.md")) if row[0] == f"`{environ_name(item)}`"]
+    rows = [row for row in table_rows(read(DOCS / "settings.md")) if row[0] == f"`{environ_name(item)}`"]
     assert len(rows) == 1
     default = getattr(Settings(), item.name)
     if item.name in IN_WORDS:
@@ -97,7 +98,7 @@ def test_every_size_has_its_default_as_a_number(name: str, memory: float, monkey
     monkeypatch.setattr(dashboard.settings, "memory_bytes", lambda: int(memory * 1e9))
     made = Settings()
     number = made.cache_bytes / 1e9 if name == "cache_gigabytes" else getattr(made, name)
-    [row] = [row for row in table_rows(read(ROOT / "README.md")) if row[0] == f"`{environ_name_of(name)}`"]
+    [row] = [row for row in table_rows(read(DOCS / "settings.md")) if row[0] == f"`{environ_name_of(name)}`"]
     if memory == 16:
         [told] = re.findall(r"16 GB(?: of memory)?: ([\d.]+)", row[1]) or [row[1].strip("`")]
         assert number == pytest.approx(float(told))
@@ -121,7 +122,7 @@ def environ_name_of(name: str) -> str:
 @pytest.mark.parametrize("name", ["HOST", "PORT"])
 def test_the_procfiles_own_defaults_are_said(name: str) -> None:
     [default] = re.findall(rf"\$\{{{name}:-([^}}]*)\}}", read(ROOT / "Procfile"))
-    [row] = [row for row in table_rows(read(ROOT / "README.md")) if row[0] == f"`{name}`"]
+    [row] = [row for row in table_rows(read(DOCS / "settings.md")) if row[0] == f"`{name}`"]
     same = row[1] == f"`{default}`" and "the `Procfile` has the same default" in row[2]
     assert same or f"the `Procfile`'s own default is `{default}`" in row[2]
 
@@ -149,11 +150,11 @@ def test_downloads_add_up() -> None:
 
 @pytest.mark.parametrize("model", HUB_MODELS, ids=lambda model: model.name)
 def test_hub_models_are_named_with_their_size(model: Any) -> None:
-    assert f"`{model.name}` ({model.megabytes:,})" in prose(read(ROOT / "README.md"))
+    assert f"`{model.name}` ({model.megabytes:,})" in prose(read(DOCS / "models.md"))
 
 
 def test_limits_are_the_codes() -> None:
-    text = prose(read(ROOT / "README.md"))
+    text = prose(" ".join(read(DOCS / page) for page in ("using-the-page.md", "saving.md", "numbers.md")))
     assert (
         f"With more than {POSITIONS_ABOVE} tokens, you can drag over the heatmap, the points or a path to zoom in"
         in text
@@ -166,13 +167,13 @@ def test_limits_are_the_codes() -> None:
 
 
 def test_every_key_stands_in_the_table_and_in_the_dialogs_list() -> None:
-    """The dialog of assets/components/keyboard.js and the README say the same of the same keys."""
+    """The dialog of assets/components/keyboard.js and docs/using-the-page.md say the same of the same keys."""
     source = read(ROOT / "assets" / "components/keyboard.js")
     found = re.findall(r'show: "([^"]+)",(?:\s+also: "([^"]+)",)?\s+does: "([^"]+)"', source)
     assert len(found) == len(re.findall(r"\{\s+show: ", source))
     wanted = {("anywhere", f"{show} or {also}" if also else show, does) for show, also, does in found}
     wanted |= set(re.findall(r'^    \[\s*"([^"]+)",\s+"([^"]+)",\s+"([^"]+)",?\s*\],$', source, re.M))
-    section = read(ROOT / "README.md").split("### Keys and clicks")[1].split("\n## ")[0]
+    section = read(DOCS / "using-the-page.md").split("## Keys and clicks")[1].split("\n## ")[0]
     rows = {tuple(row) for row in table_rows(section)}
     assert wanted - rows == set()
     pointer = ("click", "shift-click", "drag", "hover", "Undo")
@@ -184,7 +185,7 @@ def test_every_key_stands_in_the_table_and_in_the_dialogs_list() -> None:
 
 def test_messages_are_the_codes() -> None:
     source = " ".join(read(path) for path in sorted((ROOT / "dashboard").rglob("*.py")))
-    trouble = read(ROOT / "README.md").split("## Trouble")[1].split("\n## ")[0]
+    trouble = read(DOCS / "troubleshooting.md")
     for message, _advice in table_rows(trouble)[2:-1]:
         for part in (part.strip() for part in message.replace("Port 8050", "").split("…")):
             assert part in source, part
@@ -225,7 +226,7 @@ def test_named_files_exist() -> None:
 
 
 def test_the_code_names_every_part_of_the_package() -> None:
-    listing = read(ROOT / "README.md").split("## The code")[1].split("```")[1]
+    listing = read(DOCS / "development.md").split("## The code")[1].split("```")[1]
     here = [path for path in (ROOT / "dashboard").iterdir() if not path.name.startswith("__")]
     parts = {f"{path.name}/" if path.is_dir() else path.name for path in here if path.is_dir() or path.suffix == ".py"}
     named = set(re.findall(r"[a-z_]+(?:\.py|/)", listing.split("assets/")[0]))
@@ -233,7 +234,7 @@ def test_the_code_names_every_part_of_the_package() -> None:
 
 
 def test_what_the_browser_keeps_is_said() -> None:
-    """Every script that stores something is one that the README's paragraph was written for."""
+    """Every script that stores something is one that the list in docs/serving.md was written for."""
     scripts = {path.relative_to(ROOT / "assets").as_posix(): read(path) for path in (ROOT / "assets").rglob("*.js")}
     stores = {
         name: set(re.findall(r"window\.(localStorage|sessionStorage)\.setItem", code)) for name, code in scripts.items()
@@ -248,7 +249,7 @@ def test_what_the_browser_keeps_is_said() -> None:
         "state/places-left.js": {"localStorage"},  # where one was in each run
     }
     [most] = re.findall(r"const MOST_PLACES = (\d+);", scripts["state/places-left.js"])
-    assert f"where you were in each of the last {most} runs" in prose(read(ROOT / "README.md"))
+    assert f"where you were in each of the last {most} runs" in prose(read(DOCS / "serving.md"))
 
 
 def test_no_host_names_and_no_absolute_paths() -> None:
@@ -295,7 +296,7 @@ def test_the_example_view_draws_a_run(received: Any) -> None:
         assert isinstance(figure, go.Figure)
         assert [float(value) for value in figure.data[0].y] == pytest.approx([float(value) for value in weights])
         assert figure.data[0].customdata[3] == {"token": 3}
-        assert f"is read with weight {weights[3]:.3f} on average" in words_in(received.text(context).title)
+        assert f"receives weight {weights[3]:.3f} on average" in words_in(received.text(context).title)
         rows = list(received.table(context).rows)
         assert rows[3] == (3, "·on", pytest.approx(float(weights[3])))
         whole = received.table(dataclasses.replace(context, whole=True))
@@ -316,7 +317,7 @@ def test_the_example_view_becomes_a_card(received: Any, tmp_path: Path) -> None:
         words = client.get(f"/show/words/received?{place}").get_json()
     assert array_of(of_layer["data"][0]["y"]) == pytest.approx(run.attention_of().received[1].mean(axis=0))
     assert array_of(figure["data"][0]["y"]) == pytest.approx(run.attention_of().received[1, 1])
-    assert "is read with weight" in json.dumps(words["heading"])
+    assert "receives weight" in json.dumps(words["heading"])
     weights = run.attention_of().received[1, 1]
     [_what, own, more] = words["about"]
     assert f"has weight {weights[3]:.3f} for head 1." in own[-1]

@@ -50,7 +50,7 @@ def test_every_number_is_the_codes(row: list[str]) -> None:
 
 LIMIT = re.compile(r"(?:MOST|LONGEST|LARGEST)(?:_[A-Z]+)*")  # how a constant is called that something may not exceed
 NO_LIMITS = {  # constants so called that refuse nothing and leave nothing out, and why
-    "contents of a plot, where the README says it": ("figures.attention.LARGEST_*", "figures.attention_norms.LARGEST"),
+    "contents of a plot, where the docs say so": ("figures.attention.LARGEST_*", "figures.attention_norms.LARGEST"),
     "characters or tokens that a label or a line shows": (
         *("exports.provenance.LONGEST_PREVIEW", "figures.bar_texts.LONGEST", "figures.outlier_text.MOST_NAMED"),
         *("figures.layer_lines.LONGEST", "figures.lens.MOST_COLUMNS", "views.hidden_states.layers.MOST_THIN"),

@@ -1,4 +1,4 @@
-"""A CSV file read by pandas with the lines of the README: every text is what it was, every number a number."""
+"""A CSV file read by pandas with the lines of docs/saving.md: every text is what it was, every number a number."""
 
 from __future__ import annotations
 
@@ -175,5 +175,5 @@ def test_what_is_no_table_is_said(tmp_path: Path) -> None:
     with pytest.raises(BadRequestError, match="cannot be read"):
         read_table(tmp_path / "none.csv")
     (tmp_path / "empty.csv").write_bytes(b"")
-    with pytest.raises(BadRequestError, match="no table of this program"):
+    with pytest.raises(BadRequestError, match="not a table of this program"):
         read_table(tmp_path / "empty.csv")

@@ -380,7 +380,7 @@ def test_a_report_says_what_cannot_be_drawn() -> None:
 
 def test_the_prediction_of_a_position_that_was_filled_later_is_exported_as_shown() -> None:
     run = whole_run("masked", masked=False)
-    with pytest.raises(MissingArrayError, match="of token 3 is not computed yet"):
+    with pytest.raises(MissingArrayError, match="for token 3 has not been computed yet"):
         found("prediction", run)
     result = masked_result(run.key, 3)
     table = standalone("prediction", state_of(run), VIEWS, OneRun(run, result)).whole()

@@ -348,8 +348,8 @@ def test_what_the_file_does_not_bear_out_is_refused(tmp_path: Path, forged: str)
 @pytest.mark.parametrize(
     ("of", "classes", "words"),
     [
-        ("answer", {"labels": ["a"]}, "other ends"),
-        ("answer", {"scale": "none"}, "other ends"),
+        ("answer", {"labels": ["a"]}, "no start and end"),
+        ("answer", {"scale": "none"}, "no start and end"),
         ("text", {"labels": ["a", "b"]}, "class_logits” is float32"),
     ],
 )

@@ -121,11 +121,11 @@ def test_an_empty_set_has_its_outcome_at_once(manager: ResidentWorkerManager) ->
 
 def test_a_set_that_cannot_be_made_is_one_error(manager: ResidentWorkerManager) -> None:
     def refuses() -> JobSet:
-        raise BadRequestError("What is to be computed cannot be read. Reload the page.")
+        raise BadRequestError("The requested results cannot be read. Reload the page.")
 
     key = manager.build_cache_key(refuses, [], [], None)
     job = manager.call_job_fn(key, manager.make_job_fn(refuses, True, "id"), [], {})
-    assert manager.get_result(key, job)["error"] == "What is to be computed cannot be read. Reload the page."
+    assert manager.get_result(key, job)["error"] == "The requested results cannot be read. Reload the page."
 
 
 def test_one_that_failed_is_tried_again_where_the_page_asks_for_it_once_more(

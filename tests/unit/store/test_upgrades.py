@@ -179,4 +179,4 @@ def test_only_runs_of_adapters_without_their_classes_are_computed_again(
 ) -> None:
     header, arrays = make_parts("encoder")
     found, _arrays = upgraded({**header, "schema": 3, **changes}, arrays)
-    assert ("the classes of a classifier's adapter are kept" in found.get("outdated", ())) == outdated
+    assert ("the classes of a classifier's adapter are stored" in found.get("outdated", ())) == outdated

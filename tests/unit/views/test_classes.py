@@ -154,9 +154,9 @@ def old_classifier() -> ModelRun:
 
 def test_a_classifier_s_run_from_before_is_to_be_computed_again_and_no_other() -> None:
     run = old_classifier()
-    heads = "heads have scores of duplicate tokens and induction, and of what the first token leaves"
-    assert run.outdated == ("a classifier's classes are kept", heads)
-    assert run.without_predictions == "Old is a classifier: it predicts classes, and no tokens."
+    heads = "heads have scores for duplicate tokens and induction, and beyond the first token"
+    assert run.outdated == ("a classifier's classes are stored", heads)
+    assert run.without_predictions == "Old is a classifier: it predicts classes, not tokens."
     assert opening_tabs(all_views(), run) == {"prediction": "classes"}
     for read in (VIEW.draw, VIEW.text):
         with pytest.raises(MissingArrayError, match="Run its text again") as found:
@@ -172,7 +172,7 @@ def test_a_classifier_of_another_kind_names_the_head_that_is_not_read() -> None:
     header, arrays = make_parts("encoder")
     run = ModelRun({**header, "without": "classifier", "unread": ["next-sentence head (cls.seq_relationship)"]}, arrays)
     said = words_in(VIEW.text(context(run)).message)
-    assert "is a classifier of a kind that is not read here" in said
+    assert "is a classifier of a kind that is not supported" in said
     assert "Not read: next-sentence head (cls.seq_relationship)." in said
 
 

@@ -106,10 +106,10 @@ def test_special_tokens_left_out_are_gone_from_everything() -> None:
     weights = reading_of(found).weights()
     assert drawn(found).shape == (3, 3)
     assert "Special tokens left out." in said(found)
-    assert "what is kept of a row adds up to 1 again" in said(found)
+    assert "the weights that are kept in a row add up to 1 again" in said(found)
     assert "[CLS] (0) is left out" in said(found)
     kept = reading_of(found).shares()[2]
-    assert f"kept in all{kept:.3f}" in said(found).replace("all ", "all")
+    assert f"attention kept{kept:.3f}" in said(found).replace("kept ", "kept")
     made = table(found)
     rows = list(made.rows)
     assert [row[0] for row in rows] == [1, 2, 3]

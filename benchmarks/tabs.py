@@ -82,7 +82,7 @@ class Tabs:
 
     def _tab(self, tab: str) -> Iterator[Row]:
         first, again = self._row(f"open {tab} for the first time"), self._row(f"open {tab} → its figure painted")
-        self._open(tab, first)
+        self._open(tab, first, LIMIT)
         yield first
         for _ in self._times(again):
             self._to_heatmap()
@@ -164,7 +164,7 @@ class Tabs:
         self._quiet()
 
     def _quiet(self) -> None:
-        self.page.wait_for_timeout(100)
+        self.page.wait_for_timeout(300)
         self.page.evaluate("() => window.bench.quiet(10000)")
 
     def _elsewhere(self) -> None:
@@ -175,8 +175,8 @@ class Tabs:
         self.page.click("#attention-tab-attention")
         self._quiet()
 
-    def _open(self, tab: str, row: Row) -> None:
-        found = self.page.evaluate("([tab, limit]) => window.bench.open(tab, limit)", [tab, LIMIT])
+    def _open(self, tab: str, row: Row, limit: float = SOON) -> None:
+        found = self.page.evaluate("([tab, limit]) => window.bench.open(tab, limit)", [tab, limit])
         row.add(found["painted"])
 
     def _head(self, view: str, row: Row, options: list[str]) -> None:

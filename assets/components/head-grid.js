@@ -170,9 +170,20 @@
       place(inner, String(l), selection && selection.layer === l, style);
     }
   }
+  let marked = "";
+  /* what labels and frames are for: to draw them again for another token would cost style, layout and paint */
+  function toMark() {
+    const { info, selection } = app.state;
+    return JSON.stringify(info && selection && [selection.layer, selection.head, app.addedHeads()]);
+  }
   function mark() {
     if (!drawn) return;
+<<<<<<< HEAD
     const { inner, frame, side, layout } = drawn;
+=======
+    marked = toMark();
+    const { inner, top, frame, side, pitch, size } = drawn;
+>>>>>>> h-E
     const selection = app.state.info ? app.state.selection : null;
     for (const label of drawn.labels) label.remove();
     drawn.labels = [];
@@ -235,12 +246,13 @@
     if (!node || !selection) return;
     const { layer, head } = selection;
     const alone = app.addedHeads().length ? `${layer}.${head} alone, ` : "";
-    node.title = node.textContent = `: ${alone}on average ${app.headPattern(layer, head)}`;
+    const text = `: ${alone}on average ${app.headPattern(layer, head)}`;
+    if (node.textContent !== text) node.title = node.textContent = text;
   }
   app.onPaint((state, what) => {
     if (what === "selection") oneHead();
     if (what === "run" || what === "size" || what === "theme" || what === "model") build();
-    else if (what === "selection") mark();
+    else if (what === "selection" && marked !== toMark()) mark();
     else if (what === "options") app.colourHeads();
   });
   document.addEventListener("click", (event) => {

@@ -9,7 +9,7 @@ layer) in nats, as in Belrose et al. 2023 (arXiv 2303.08112).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -32,31 +32,29 @@ if TYPE_CHECKING:
 NAME = "logit-lens"
 WORD_NAMES = ("word_logprob", "word_rank")
 TOP_K = 10
-CHUNK_BYTES = 32 * 2**20  # of one layer's logits at once; two of these are held
+CHUNK_BYTES = 32 * 2**20  # of logits at once
+BLOCK_FLOATS = 2**18  # of logits in one block per core, 1 MiB: a block and as much scratch stay in its level-2 cache
 # limit for one pass through the head: about half a second on one core, after which other jobs may go first
 STEP_OPERATIONS = 2 * 10**10
 
 
 @dataclass(frozen=True)
 class Last:
-    """The last layer's distribution at some positions: (position, vocabulary) probabilities, (position,) Σ q·ln q,
-    (position, 1) ids of the likeliest."""
+    """The last layer's distribution at one position: (vocabulary,) probabilities q, Σ q·ln q, the likeliest id."""
 
     probabilities: torch.Tensor
     negentropy: torch.Tensor
-    best: torch.Tensor
+    best: int
 
     @classmethod
     def of(cls, logits: torch.Tensor) -> Last:
-        """Compute from (position, vocabulary) logits, which are overwritten."""
-        best = logits.argmax(dim=1, keepdim=True)
-        logprobs = logits.log_softmax(dim=1)
-        probabilities = logits.copy_(logprobs).exp_()
-        return cls(probabilities, _dot(probabilities, logprobs), best)
+        """Compute from (vocabulary,) logits."""
+        import torch
 
-    def block(self, rows: slice) -> Last:
-        """Return some of the positions."""
-        return Last(self.probabilities[rows], self.negentropy[rows], self.best[rows])
+        logprobs = logits.log_softmax(dim=0)
+        probabilities = logprobs.exp()
+        negentropy = _sum((probabilities * logprobs).sum()[None], logprobs[None], torch.exp)[0]
+        return cls(probabilities, negentropy, int(logits.argmax()))
 
 
 def check(run: ModelRun, _parameters: Parameters) -> None:
@@ -116,37 +114,41 @@ def arrays_of(
     known = _known_head(loaded)
     norm = norm_module(base_of(model), known.final_norm)
     places, count = len(hidden_states), len(actual)
-    asked, followed = (torch.tensor(list(ids), dtype=torch.int64, device=model.device) for ids in (actual, words))
     rows = rows_of_a_step(info.hidden_size, info.vocabulary)
-    parts: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in range(places)]
+    step, together = max(1, rows // places), min(places, rows)  # positions, and places of each, at a time
+    parts: list[list[tuple[torch.Tensor, ...]]] = [[] for _ in range(count)]
 
-    def logits_at(at: range, first: int) -> torch.Tensor:
-        """(places × positions, vocabulary) logits of some places, one after the other."""
-        found = []
-        for place in at:
-            states = torch.tensor(np.asarray(hidden_states[place][first : first + rows]), device=model.device).to(
-                model.dtype
-            )
-            found.append(norm(states) if norm is not None and place < places - 1 else states)
-        if len({states.shape[1] for states in found}) > 1:  # OPT's last hidden state is narrower than the others
-            return torch.cat([family_head(model, known, states) for states in found]).float()
-        return family_head(model, known, torch.cat(found)).float()
+    def logits_at(at: range, positions: range) -> torch.Tensor:
+        """(position, place, vocabulary) logits."""
+        chosen = slice(positions.start, positions.stop)
+        found = [np.asarray(hidden_states[place][chosen]) for place in at]
+        last = [found.pop()] if at.stop == places else []  # past the norm; OPT's is narrower than the others
+        earlier = [np.stack(found, axis=1)] if found else []
+        states = [torch.tensor(values, device=model.device).to(model.dtype) for values in (*earlier, *last)]
+        if earlier and norm is not None:
+            states[0] = norm(states[0])
+        if last:
+            states[-1] = states[-1][:, None]
+        if len({values.shape[2] for values in states}) > 1:
+            return torch.cat([family_head(model, known, values) for values in states], dim=1).float()
+        return family_head(model, known, torch.cat(states, dim=1)).float()
 
     with known.lock, torch.inference_mode():
-        for first in range(0, count, rows):
-            positions, end = asked[first : first + rows], min(count, first + rows)
-            last = Last.of(logits_at(range(places - 1, places), first))
-            # places whose logits are computed together: reading the head's weights is expensive
-            together = max(1, rows // len(positions))
-            for start in range(0, places, together):
-                at = range(start, min(places, start + together))
-                done = f"{first + 1} to {end} of {count:,} tokens, layer {start + 1} of {places}"
-                progress(Progress("predictions", first * places + start, count * places, f"Lens: {done}"))
-                for place, logits in zip(at, logits_at(at, first).split(len(positions)), strict=True):
-                    parts[place].append(_reduced(logits, last, positions, followed if words else None))
-    # by place, then in the order of the names
-    whole = [[torch.cat(chunks) for chunks in zip(*part, strict=True)] for part in parts]
-    found = [torch.stack(by_place).cpu().numpy() for by_place in zip(*whole, strict=True)]
+        for first in range(0, count, step):
+            positions = range(first, min(count, first + step))
+            lasts: list[Last] = []
+            for end in range(places, 0, -together):  # from the last layer, with which the others are compared
+                done, at = places - end, range(max(0, end - together), end)
+                where = "" if together == places else f", layer {done + 1} of {places}"
+                told = f"Lens: {first + 1} to {positions.stop} of {count:,} tokens{where}"
+                progress(Progress("predictions", first * places + done * len(positions), count * places, told))
+                logits = logits_at(at, positions)
+                lasts = lasts or [Last.of(of_position[-1]) for of_position in logits]
+                for position, of_position, last in zip(positions, logits, lasts, strict=True):
+                    parts[position].insert(0, _reduced(of_position, last, actual[position], words))
+    # by position, then in the order of the names
+    whole = [[torch.cat(of_places) for of_places in zip(*part, strict=True)] for part in parts]
+    found = [torch.stack(by_position, dim=1).cpu().numpy() for by_position in zip(*whole, strict=True)]
     return dict(zip((*NAMES, *WORD_NAMES) if words else NAMES, found, strict=True))
 
 
@@ -178,74 +180,89 @@ def actual_ids(run: ModelRun) -> list[int]:
 
 
 def rows_of_a_step(hidden_size: int, vocabulary: int) -> int:
-    """Return for how many positions to compute logits at once."""
+    """Return how many rows of logits (a place at a position) to compute at once."""
     return max(1, min(CHUNK_BYTES // (4 * vocabulary), STEP_OPERATIONS // (2 * hidden_size * vocabulary)))
 
 
-def _reduced(
-    logits: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None = None
-) -> tuple[torch.Tensor, ...]:
-    """Reduce (position, vocabulary) logits to the arrays kept, in the order of `NAMES`, then of `WORD_NAMES` if words
-    are followed; overwrites the logits, in blocks that fit the caches.
+def _reduced(logits: torch.Tensor, last: Last, actual: int, words: Sequence[int] = ()) -> tuple[torch.Tensor, ...]:
+    """Reduce (place, vocabulary) logits at one position to the arrays kept, in the order of `NAMES`, then of
+    `WORD_NAMES` if words are followed; overwrites the logits, in blocks that fit the caches.
     """
     import torch
 
-    from dashboard.capture.predictions import BLOCK_FLOATS
+    from dashboard.capture.predictions import likeliest
 
-    rows = max(1, BLOCK_FLOATS * torch.get_num_threads() // logits.shape[1])
-    scratch = logits.new_empty(min(rows, len(logits)), logits.shape[1])
+    likely = likeliest(logits, TOP_K)
+    rows = len(logits)
+    if logits.device.type == "cpu":
+        rows = min(rows, max(1, BLOCK_FLOATS * torch.get_num_threads() // logits.shape[1]))
+    scratch = logits.new_empty(rows, logits.shape[1])
     parts = []
     for first in range(0, len(logits), rows):
-        block = slice(first, first + rows)
-        parts.append(_block(logits[block], scratch[: len(logits[block])], last.block(block), actual[block], words))
+        block = logits[first : first + rows]
+        values, ids = (kept[first : first + rows] for kept in likely)
+        parts.append(_block(block, scratch[: len(block)], values, ids, last, actual, words))
     return tuple(torch.cat(part) for part in zip(*parts, strict=True))
 
 
 def _block(
-    logits: torch.Tensor, scratch: torch.Tensor, last: Last, actual: torch.Tensor, words: torch.Tensor | None
+    logits: torch.Tensor,
+    scratch: torch.Tensor,
+    values: torch.Tensor,
+    ids: torch.Tensor,
+    last: Last,
+    actual: int,
+    words: Sequence[int],
 ) -> tuple[torch.Tensor, ...]:
-    """Reduce one block.
+    """Reduce one block, whose likeliest `values` and `ids` are known.
 
     With m the largest logit and Z = Σ exp(logit − m): log p = (logit − m) − ln Z, entropy = ln Z − Σ p·(logit − m), and
     KL(last ‖ this) = Σ q·ln q − Σ q·(logit − m) + ln Z with the last layer's q.
     """
     import torch
 
-    from dashboard.capture.predictions import likeliest
-
-    values, ids = likeliest(logits, TOP_K)
-    top, asked = values[:, :1], actual.clamp(min=0)[:, None]
-    mine, final = logits.gather(1, asked), logits.gather(1, last.best)
-    more = () if words is None else logits[:, words].split(1, dim=1)
-    ranks = [torch.gt(logits, one, out=scratch).sum(dim=1).to(torch.int32) + 1 for one in (mine, final, *more)]
+    top, mine = values[:, :1], logits[:, [max(actual, 0), last.best, *words]]
+    ranks = torch.stack([_rank(logits, one, values, scratch) for one in mine.split(1, dim=1)], dim=1)
     logits -= top
-    torch.softmax(logits, dim=1, out=scratch)
-    log_z = -scratch.gather(1, ids[:, :1]).log()
-    entropy = log_z[:, 0] - _dot(scratch, logits)
-    kl = last.negentropy - _dot(last.probabilities, logits) + log_z[:, 0]
-    none = actual < 0
+    z = torch.exp(logits, out=scratch).sum(dim=1)
+    log_z = z.log()
+    entropy = log_z - _sum(scratch.mul_(logits).sum(dim=1), logits, torch.exp) / z
+    expected = _sum(logits @ last.probabilities, logits, last.probabilities.expand_as)
+    logprobs = mine - top - log_z[:, None]
+    if actual < 0:
+        logprobs[:, 0], ranks[:, 0] = torch.nan, 0
     return (
         ids.to(torch.int32),
-        values - top - log_z,
+        values - top - log_z[:, None],
         entropy.clamp(min=0),
-        (mine - top - log_z)[:, 0].masked_fill(none, torch.nan),
-        ranks[0].masked_fill(none, 0),
-        (final - top - log_z)[:, 0],
-        ranks[1],
-        kl.clamp(min=0),
-        *((torch.cat(more, dim=1) - top - log_z, torch.stack(ranks[2:], dim=1)) if more else ()),
+        logprobs[:, 0],
+        ranks[:, 0],
+        logprobs[:, 1],
+        ranks[:, 1],
+        (last.negentropy - expected + log_z).clamp(min=0),
+        *((logprobs[:, 2:], ranks[:, 2:]) if words else ()),
     )
 
 
-def _dot(probabilities: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """(position,) Σ p·logit, where 0 · −∞ is 0: an impossible token contributes nothing."""
+def _rank(logits: torch.Tensor, one: torch.Tensor, values: torch.Tensor, scratch: torch.Tensor) -> torch.Tensor:
+    """(place,) int32, the rank of `one` (place, 1) among the logits of its place, of which `values` are the largest."""
     import torch
 
-    found = torch.linalg.vecdot(probabilities, logits)
+    is_kept = bool((one >= values[:, -1:]).all())
+    # into float32: five times as fast as into booleans
+    larger = values > one if is_kept else torch.gt(logits, one, out=scratch)
+    return larger.sum(dim=1).to(torch.int32) + 1
+
+
+def _sum(found: torch.Tensor, logits: torch.Tensor, weights_of: Callable[[torch.Tensor], torch.Tensor]) -> torch.Tensor:
+    """`found`, which is (row,) Σ weight·logit, with 0 · −∞ as 0: an impossible token contributes nothing."""
+    import torch
+
     odd = torch.isnan(found)
     if bool(odd.any()):
-        some, of = probabilities[odd], logits[odd]
-        found[odd] = torch.where(some == 0, 0.0, some * of).sum(dim=1)
+        some = logits[odd]
+        weights = weights_of(some)
+        found[odd] = torch.where(weights == 0, 0.0, weights * some).sum(dim=1)
     return found
 
 

@@ -94,7 +94,11 @@ def test_the_last_layer_is_the_models_own_prediction(name: str) -> None:
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = lens_of("llama")
-    monkeypatch.setattr(logit_lens, "CHUNK_BYTES", 1)  # a position at a time
+    monkeypatch.setattr(logit_lens, "BLOCK_FLOATS", 1)  # a place at a time, once its logits are there
+    blocks = lens_of("llama")
+    for name in logit_lens.NAMES:
+        np.testing.assert_allclose(getattr(blocks, name), getattr(whole, name), atol=1e-5)
+    monkeypatch.setattr(logit_lens, "CHUNK_BYTES", 1)  # a place of a position at a time
     said: list[Progress] = []
     pieces = lens_of("llama", progress=said.append)
     for name in logit_lens.NAMES:
@@ -123,9 +127,15 @@ def test_impossible_tokens_count_nothing() -> None:
     raw[0, :5] = final[0, :5] = -np.inf
     final[1, 7] = -np.inf
     raw[2, 9] = -np.inf  # which the last layer allows: infinitely far
-    last = logit_lens.Last.of(torch.tensor(final, dtype=torch.float32))
-    kept = logit_lens._reduced(torch.tensor(raw, dtype=torch.float32), last, torch.tensor([0, 1, -1]))
-    found = dict(zip(logit_lens.NAMES, kept, strict=True))
+    kept = [
+        logit_lens._reduced(
+            torch.tensor(row[None], dtype=torch.float32),
+            logit_lens.Last.of(torch.tensor(last, dtype=torch.float32)),
+            actual,
+        )
+        for row, last, actual in zip(raw, final, (0, 1, -1), strict=True)
+    ]
+    found = dict(zip(logit_lens.NAMES, map(torch.cat, zip(*kept, strict=True)), strict=True))
     p, q = (np.exp(values) / np.exp(values).sum(axis=1, keepdims=True) for values in (raw, final))
     with np.errstate(divide="ignore", invalid="ignore"):
         entropy = -np.where(p > 0, p * np.log(p), 0).sum(axis=1)

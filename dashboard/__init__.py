@@ -13,6 +13,8 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
+from dashboard.version import __version__
+
 if TYPE_CHECKING:
     from dashboard.analysis.aggregates import aggregate_attention
     from dashboard.capture.capture import capture_run
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from dashboard.figures.query_key import plot_query_key
     from dashboard.notebook.linked_page import show
 
-__version__ = "0.1.0"
 __all__ = [
     "LoadedModel",
     "ModelRun",

@@ -178,12 +178,8 @@
   }
   function mark() {
     if (!drawn) return;
-<<<<<<< HEAD
-    const { inner, frame, side, layout } = drawn;
-=======
     marked = toMark();
-    const { inner, top, frame, side, pitch, size } = drawn;
->>>>>>> h-E
+    const { inner, frame, side, layout } = drawn;
     const selection = app.state.info ? app.state.selection : null;
     for (const label of drawn.labels) label.remove();
     drawn.labels = [];

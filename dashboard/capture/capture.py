@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from dashboard import __version__
+from dashboard.version import __version__
 from dashboard.capture import predictions
 from dashboard.capture.attention import Call, Recorder, not_exposed, recording
 from dashboard.capture.captured import arrays_of, watching

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dashboard import __version__
+from dashboard.version import __version__
 from dashboard.contracts.precision import mark_of, said_of
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dashboard import __version__
+from dashboard.version import __version__
 from dashboard.analysis.attention import head_tags
 from dashboard.analysis.attention_reading import offered, words_of
 from dashboard.catalog.examples import Example, example_for

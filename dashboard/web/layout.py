@@ -9,7 +9,7 @@ from typing import Any
 
 from dash import dcc, html
 
-from dashboard import __version__
+from dashboard.version import __version__
 from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
 from dashboard.catalog.model_card import ModelCard
 from dashboard.components import ids

@@ -91,4 +91,4 @@ def test_a_name_that_is_not_there_is_an_attribute_error() -> None:
 def test_the_version_is_the_projects() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     assert project["project"]["dynamic"] == ["version"]
-    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "dashboard.__version__"}
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "dashboard.version.__version__"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from dashboard import __version__
+from dashboard.version import __version__
 from dashboard.errors import BROKEN, DashboardError, said, unforeseen
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
-from dashboard import __version__
+from dashboard.version import __version__
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.model_card import ModelCard
 from dashboard.contracts.request import is_run_key, longest_text

@@ -1,4 +1,4 @@
-/* The words for what a head does (dashboard/analysis/attention.py). */
+/* The words for what a head does (dashboard/analysis/head_patterns.py). */
 (window.dashboardParts = window.dashboardParts || []).push((app) => {
   "use strict";
   const PATTERNS = {

@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-from dashboard.version import __version__
 from dashboard.capture import predictions
 from dashboard.capture.attention import Call, Recorder, not_exposed, recording
 from dashboard.capture.captured import arrays_of, watching
@@ -54,6 +53,7 @@ from dashboard.contracts.stored_weights import WEIGHTS_MEGABYTES, check_weights
 from dashboard.contracts.token import Token, segments_of
 from dashboard.errors import BadRequestError, UnsupportedModelError
 from dashboard.store.upgrades import made_now
+from dashboard.version import __version__
 
 
 def capture_run(

@@ -29,9 +29,9 @@ from dashboard.capture.kind import judge_in_memory
 from dashboard.capture.spm import check_format, faithful
 from dashboard.capture.weights import read_model
 from dashboard.capture.wrapping import fingerprint_in_memory, unwrapped
+from dashboard.catalog.adapter_base import Base
 from dashboard.catalog.adapter_card import base_of
 from dashboard.catalog.adapters import WEIGHTS, beside_weights
-from dashboard.catalog.base_models import Base
 from dashboard.catalog.bundled import WHEELS, bundled_card
 from dashboard.catalog.catalog import title_of
 from dashboard.catalog.config_sizes import implausible

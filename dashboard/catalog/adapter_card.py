@@ -9,8 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from dashboard.catalog.adapter_base import Base, find_base
 from dashboard.catalog.adapters import WEIGHTS, Adapter, has_adapter, read_adapter
-from dashboard.catalog.base_models import Base, find_base
 from dashboard.catalog.chat_templates import has_template
 from dashboard.catalog.description import (
     LONGEST_CONFIG,

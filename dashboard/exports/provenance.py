@@ -11,11 +11,11 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from dashboard.version import __version__
 from dashboard.contracts.precision import mark_of, said_of
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.figures.tokens import run_labels
+from dashboard.version import __version__
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View
 

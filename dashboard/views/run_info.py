@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from dashboard.version import __version__
-from dashboard.analysis.attention import head_tags
 from dashboard.analysis.attention_reading import offered, words_of
+from dashboard.analysis.head_patterns import head_tags
 from dashboard.catalog.examples import Example, example_for
 from dashboard.contracts.precision import AUTO, mark_of
 from dashboard.contracts.request import RunRequest
@@ -20,6 +19,7 @@ from dashboard.contracts.token import typed_separator
 from dashboard.errors import BadSelectionError, MissingArrayError
 from dashboard.figures.class_marks import class_marks
 from dashboard.figures.tokens import lead_of, legend_of, notes_of, run_labels
+from dashboard.version import __version__
 
 LONGEST_DIFF = 256  # tokens of an edit that are compared one by one; the cost grows with the product of the two lengths
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from dash import dcc, html
 
-from dashboard.version import __version__
 from dashboard.catalog.examples import EXAMPLES, MODEL_WORDS
 from dashboard.catalog.model_card import ModelCard
 from dashboard.components import ids
@@ -18,6 +17,7 @@ from dashboard.components.markup import attributes, frozen
 from dashboard.contracts.selection import fields_for_browser
 from dashboard.figures.theme import LIGHT
 from dashboard.settings import Settings
+from dashboard.version import __version__
 from dashboard.views.cards import LARGE, cards_of
 from dashboard.views.controls import SHOW
 from dashboard.views.declaration import View

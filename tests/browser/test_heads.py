@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import expect
 
-from dashboard.analysis.attention import PATTERN_NAMES
+from dashboard.analysis.head_patterns import PATTERN_NAMES
 from dashboard.contracts.run import ModelRun
 from dashboard.views.attention.heads import fitting
 from tests.browser.test_access import found_by_axe

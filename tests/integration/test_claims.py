@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from dashboard import capture_run, load_model
-from dashboard.analysis.attention import head_tags
+from dashboard.analysis.head_patterns import head_tags
 from dashboard.analysis.projection import project_stream
 from dashboard.catalog.examples import EXAMPLES, Example
 from dashboard.contracts.run import ModelRun

@@ -29,16 +29,17 @@ DISK = (
 )
 RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → what of dashboard/ it may import
     "errors": (),
+    "version": (),
     "system": (),
     "settings": ("system", "contracts.precision", *BASE),
     "contracts": RUNS,
     "analysis": ("analysis", *RUNS),
     "store": ("store", *GROUND),
-    "catalog": ("catalog", *DISK, "__init__", *GROUND),
+    "catalog": ("catalog", *DISK, *GROUND),
     # torch comes in only within the function that converts
     "catalog.bundled": ("catalog", "capture.convert", *DISK, *GROUND),
     "catalog.gguf_files": ("catalog", "capture.from_gguf", *DISK, *GROUND),
-    "capture": ("capture", "catalog", "analysis.token_text", *DISK, "__init__", *GROUND),
+    "capture": ("capture", "catalog", "analysis.token_text", *DISK, "version", *GROUND),
     # capture and torch within a function that computes, never where a kind is declared
     "compute": ("compute", "analysis.aggregates", "capture", "catalog", *RUNS),
     "jobs": ("jobs", "store", *GROUND),
@@ -58,10 +59,10 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     # from plain outputs: it asks the model's own head
     "figures.lens_plot": ("figures", "analysis", "compute.plain_lens", *RUNS),
     "components": ("components",),
-    "views": ("views", "components", "compute", "figures", "analysis", "catalog.examples", "__init__", *RUNS),
-    "exports": ("exports", "views", "components", "figures", "analysis", *DISK, "store.mapped", "__init__", *RUNS),
+    "views": ("views", "components", "compute", "figures", "analysis", "catalog.examples", "version", *RUNS),
+    "exports": ("exports", "views", "components", "figures", "analysis", *DISK, "store.mapped", "version", *RUNS),
     "web": (
-        *("web", "exports", "views", "components", "figures", "compute.deriving", "catalog", "store", "__init__"),
+        *("web", "exports", "views", "components", "figures", "compute.deriving", "catalog", "store", "version"),
         *("jobs.in_process", "jobs.manager", "jobs.open_backend"),
         *GROUND,
     ),
@@ -76,7 +77,7 @@ RULES: dict[str, tuple[str, ...]] = {  # module or package of dashboard/ → wha
     ),
     "__main__": ("cli",),
     # the Python interface, imported when it is used
-    "__init__": ("notebook", "exports", "figures", "analysis", "compute", "capture", "contracts"),
+    "__init__": ("version", "notebook", "exports", "figures", "analysis", "compute", "capture", "contracts"),
 }
 ONLY: dict[str, tuple[str, ...]] = {  # a library → where alone it may be imported
     "torch": ("capture", "compute", "cli._runs", "jobs.work"),  # of compute/ within what computes
@@ -114,7 +115,7 @@ TORCH_FREE = (  # what the page imports of models
     "catalog.description",
     "catalog.adapters",
     "catalog.adapter_card",
-    "catalog.base_models",
+    "catalog.adapter_base",
     "catalog.tokenizers",
     "catalog.prediction_head",
     "catalog.unused_weights",
@@ -276,11 +277,15 @@ def test_a_stranger_among_the_jobs_is_caught(tmp_path: Path, name: str) -> None:
         ("figures.theme", "from dash import html", "figures.theme imports dash"),
         ("figures.theme", "from dashboard.views import all_views", "figures.theme imports views"),
         ("figures.theme", "from dashboard import settings", "figures.theme imports settings"),
-        ("analysis.attention", "import dashboard.catalog.catalog", "analysis.attention imports catalog.catalog"),
+        (
+            "analysis.head_patterns",
+            "import dashboard.catalog.catalog",
+            "analysis.head_patterns imports catalog.catalog",
+        ),
         (
             "store.summary",
-            "from dashboard.analysis.attention import head_tags",
-            "store.summary imports analysis.attention",
+            "from dashboard.analysis.head_patterns import head_tags",
+            "store.summary imports analysis.head_patterns",
         ),
         ("catalog.hub", "from dashboard.store.run_store import RunStore", "catalog.hub imports store.run_store"),
         ("jobs.queue", "from dashboard.capture.loader import load_model", "jobs.queue imports capture.loader"),

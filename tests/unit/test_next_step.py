@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 import dashboard.errors
+from dashboard.catalog.adapter_base import find_base
 from dashboard.catalog.adapters import beside_weights, read_adapter
-from dashboard.catalog.base_models import find_base
 from dashboard.catalog.ids_beyond import Beyond
 from dashboard.errors import DashboardError, ForeignFileError
 from dashboard.settings import Settings
@@ -47,7 +47,7 @@ SAID_ELSEWHERE = {
     ),
     "capture/vocabulary.py: sentence": "Beyond.sentence of catalog/ids_beyond.py; both sentences are checked below",
     "capture/loader.py: beside": "beside_weights of catalog/adapters.py, which is checked below",
-    "catalog/adapter_card.py: error.clause": "of catalog/adapters.py and catalog/base_models.py; checked below",
+    "catalog/adapter_card.py: error.clause": "of catalog/adapters.py and catalog/adapter_base.py; checked below",
     "capture/adapter_weights.py: error.clause": "the same",
     "capture/head_probe.py: known.refusal": "as in capture/capture.py",
     "capture/capture.py: known.refusal": "_own_attention of capture/model_probe.py; both of its sentences end alike",

@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from dash import html
 
-from dashboard.analysis.attention import HeadTag, head_tags, tags_of
 from dashboard.analysis.attention_reading import NO_AIDS, Aids
+from dashboard.analysis.head_patterns import HeadTag, head_tags, tags_of
 from dashboard.analysis.head_scores import MARKED, Marks, head_scores, marks_of, text_by_chance
 from dashboard.analysis.read_scores import are_readable, read_by_chance, scores_read
 from dashboard.compute import head_probe

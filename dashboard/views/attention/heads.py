@@ -12,8 +12,8 @@ import numpy as np
 import plotly.graph_objects as go
 from dash import html
 
-from dashboard.analysis.attention import PATTERN_NAMES, PATTERNS
 from dashboard.analysis.attention_reading import NO_AIDS, read_attention
+from dashboard.analysis.head_patterns import PATTERN_NAMES, PATTERNS
 from dashboard.analysis.head_scores import COLUMNS
 from dashboard.components.glossary import term
 from dashboard.components.markup import attributes

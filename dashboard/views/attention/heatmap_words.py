@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from dash import html
 
-from dashboard.analysis.attention import strongest_keys
 from dashboard.analysis.attention_reading import AttentionReading
+from dashboard.analysis.strongest_keys import strongest_keys
 from dashboard.components.glossary import term
 from dashboard.contracts.context import Context
 from dashboard.contracts.selection import Selection

@@ -8,8 +8,8 @@ from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
 
-from dashboard.version import __version__
 from dashboard.errors import BROKEN, DashboardError, said, unforeseen
+from dashboard.version import __version__
 
 log = logging.getLogger(__name__)
 ANY_PATH = "/<path:path>"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from flask import Blueprint, Response, jsonify, request
 
-from dashboard.version import __version__
 from dashboard.catalog.catalog import Catalog
 from dashboard.catalog.model_card import ModelCard
 from dashboard.contracts.request import is_run_key, longest_text
@@ -23,6 +22,7 @@ from dashboard.errors import (
 )
 from dashboard.figures.heads import packed_heads
 from dashboard.store.run_store import RunStore
+from dashboard.version import __version__
 from dashboard.views.head_order import order_as_asked, told
 from dashboard.views.reading import asks_of, read_as_asked
 from dashboard.web.build import FOR_EVER

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboard.analysis.attention import PATTERN_NAMES, head_tags
+from dashboard.analysis.head_patterns import PATTERN_NAMES, head_tags
 from dashboard.analysis.head_scores import (
     NAMES,
     Marks,

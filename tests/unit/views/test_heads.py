@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dashboard.analysis.attention import CLEAR, LEFT, PATTERN_NAMES
+from dashboard.analysis.head_patterns import CLEAR, LEFT, PATTERN_NAMES
 from dashboard.analysis.head_scores import by_chance, head_scores, marks_of, text_by_chance
 from dashboard.compute import head_probe
 from dashboard.contracts.attention_recipe import ScoreRecipe, allowed_keys

@@ -1,4 +1,4 @@
-"""What a head does, in words and numbers."""
+"""Which pattern a head's attention has: its tag."""
 
 from __future__ import annotations
 
@@ -55,14 +55,6 @@ class HeadTag:
     pattern: str
     score: float
     first: float = math.nan
-
-
-@dataclass(frozen=True)
-class KeyWeight:
-    """One key that a query attends to, and the exact weight."""
-
-    token: int
-    weight: float
 
 
 def head_tags(attention: Attention) -> list[list[HeadTag]]:
@@ -129,13 +121,3 @@ def _above(share: float, chance: float) -> float:
     if not (math.isfinite(share) and math.isfinite(chance)) or chance >= 1:
         return -1.0
     return (share - chance) / (1 - chance)
-
-
-def strongest_keys(row: np.ndarray, count: int = 5) -> list[KeyWeight]:
-    """The keys that one query attends to most, greatest weight first; weights below 0.0005 are left out.
-
-    Args:
-        row: (key,) float32, the query's weights.
-    """
-    order = np.argsort(-row, kind="stable")[:count]
-    return [KeyWeight(int(i), float(row[i])) for i in order if row[i] >= 5e-4]

@@ -1,11 +1,11 @@
-"""What a head does: patterns and strongest keys, by hand."""
+"""Patterns of heads, by hand."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from dashboard.analysis.attention import PATTERN_NAMES, head_tags, strongest_keys
+from dashboard.analysis.head_patterns import PATTERN_NAMES, head_tags
 from dashboard.contracts.run import ModelRun
 from tests.support.synthetic import make_parts
 
@@ -39,11 +39,3 @@ def test_a_head_is_named_by_what_is_clearly_above_chance(scores: dict[str, float
 def test_there_is_a_tag_for_every_head() -> None:
     tags = head_tags(ModelRun(*make_parts(layers=3, heads=4)).attention_of())
     assert [len(row) for row in tags] == [4, 4, 4]
-
-
-def test_strongest_keys_come_greatest_first_with_exact_weights() -> None:
-    weights = np.array([[1.0, 0, 0, 0], [0.25, 0.5, 0.25, 0], [0.4998, 0.0004, 0.0003, 0.4995]], dtype=np.float32)
-    assert [(k.token, k.weight) for k in strongest_keys(weights[1])] == [(1, 0.5), (0, 0.25), (2, 0.25)]
-    assert [k.token for k in strongest_keys(weights[0])] == [0]
-    assert [k.token for k in strongest_keys(weights[2])] == [0, 3]
-    assert [k.token for k in strongest_keys(weights[1], count=1)] == [1]

@@ -13,7 +13,7 @@ import importlib
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from dashboard.version import __version__
+from dashboard.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from dashboard.analysis.aggregates import aggregate_attention

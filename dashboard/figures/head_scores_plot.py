@@ -68,7 +68,7 @@ def plot_attention_everywhere(
         if second > token and all(not np.triu(np.nan_to_num(one), 1).any() for one in layers):
             raise BadSelectionError(
                 f"Token {token} cannot attend to token {second}, which comes later: this attention is causal. "
-                "Swap the two."
+                "Choose them the other way round."
             )
         values = np.stack([one[:, token, second] for one in layers])
         words = f"How much {names[token]} attends to {names[second]} in every head"

@@ -76,8 +76,8 @@ def test_figures_and_runs_need_no_torch(name: str) -> None:
 
 def test_every_view_of_attention_has_its_function() -> None:
     assert set(OF_ATTENTION) <= {view.name for view in all_views() if view.card == "attention"}
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    [paragraph] = [part for part in readme.split("\n\n") if part.startswith("Each tab of *Attention* has its function")]
+    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    [paragraph] = [part for part in page.split("\n\n") if part.startswith("Each tab of *Attention* has its function")]
     for names in OF_ATTENTION.values():
         assert set(names) <= set(dashboard.__all__)
         assert [name for name in names if f"`{name}`" not in paragraph] == []

@@ -1060,7 +1060,7 @@ interface App {
   fitsHeads(query: string): (row: HeadRow) => boolean;
   colourHeads(): void;
   headsTable(): number;
-  headLayout(box: HTMLElement, size: Sizes, groups: number[][][] | null): HeadLayout;
+  headLayout(box: HTMLElement, size: Sizes, groups: number[][][] | null, note: number): HeadLayout;
   labelRows(
     layout: HeadLayout,
     selection: Selection | null,

@@ -93,7 +93,11 @@
     return index === selected || (index % step === 0 && (selected === null || Math.abs(index - selected) * side >= 11));
   }
 
-  function build(again = false) {
+  /*
+   * The note below the grid is as wide as the grid, so each of them changes the other: the first grid only finds the
+   * width; later ones leave the note at least the `lines` (pixels) that it took before, so that this ends.
+   */
+  function build(tries = 0, lines = 0) {
     const box = app.byId("attention-heads");
     const size = shape();
     if (!box || !size) return;
@@ -102,8 +106,8 @@
     const order = app.headOrder(() => build());
     legend();
     app.noteHeads(Boolean(by));
-    const note = app.byId("attention-heads-note").offsetHeight;
-    const layout = app.headLayout(box, size, order && order.groups);
+    const note = Math.max(lines, app.byId("attention-heads-note").offsetHeight);
+    const layout = app.headLayout(box, size, order && order.groups, note);
     const { side, left, top: above } = layout;
     const pitch = side + 1;
     const inner = app.make("div", "heads-inner");
@@ -126,8 +130,9 @@
     frame.hidden = true;
     inner.append(frame);
     box.replaceChildren(inner);
-    if (!again && app.byId("attention-heads-note").offsetHeight !== note) {
-      build(true); // the note is as wide as the grid, and so of another height now
+    const now = app.byId("attention-heads-note").offsetHeight;
+    if (tries ? now > note : now !== note) {
+      build(tries + 1, tries ? now : 0);
       return;
     }
     drawn = { canvas, frame, inner, top, side, pitch, ratio, size, layout, labels: [] };

@@ -10,10 +10,14 @@
   const middleOf = (/** @type {Element} */ column) => /** @type {HTMLElement} */ (column.closest(".card-middle"));
 
   /** The pixels of a head in a grid that is `heads` wide and `layers` high. */
-  function sideByLayer(/** @type {HTMLElement} */ box, /** @type {Sizes} */ { layers, heads }) {
+  function sideByLayer(
+    /** @type {HTMLElement} */ box,
+    /** @type {Sizes} */ { layers, heads },
+    /** @type {number} */ note,
+  ) {
     const column = /** @type {HTMLElement} */ (box.closest(".heads-column"));
     if (app.narrow()) return narrowSide(column, LABELS.layer, heads);
-    const { high, wide, beside } = roomOf(column, TOP.layer);
+    const { high, wide, beside } = roomOf(column, TOP.layer, note);
     const widest = Math.floor((wide - LABELS.layer) / heads) - 1;
     const least = beside ? Math.max(SMALLEST, Math.floor((TITLE - LABELS.layer) / heads) - 1) : 8;
     return Math.max(SMALLEST, Math.min(LARGEST, Math.floor(high / layers) - 1, Math.max(least, widest)));
@@ -21,23 +25,25 @@
   const narrowSide = (/** @type {HTMLElement} */ column, /** @type {number} */ left, /** @type {number} */ heads) =>
     Math.max(18, Math.min(44, Math.floor((middleOf(column).clientWidth - left - 24) / heads) - 1));
   /* the pixels that the heads may take */
-  function roomOf(/** @type {HTMLElement} */ column, /** @type {number} */ top) {
+  function roomOf(/** @type {HTMLElement} */ column, /** @type {number} */ top, /** @type {number} */ note) {
     const beside = app.isOpen("heads");
-    const taken = [app.byId("attention-heads-legend"), app.byId("attention-heads-note")];
-    const high = column.clientHeight - 28 - top - taken.reduce((all, part) => all + part.offsetHeight, 0);
+    const high = column.clientHeight - 28 - top - app.byId("attention-heads-legend").offsetHeight - note;
     const wide = middleOf(column).clientWidth;
     return { high, beside, wide: Math.min(wide * 0.34, beside ? wide - app.headsTable() : wide) };
   }
 
   /* as many columns as make the heads largest */
-  /** @param {HTMLElement} box @param {number[][][]} groups @param {Sizes} size @param {number} left */
-  function columnsOf(box, groups, { heads }, left) {
+  /**
+   * @param {HTMLElement} box @param {number[][][]} groups @param {Sizes} size
+   * @param {number} left @param {number} note
+   */
+  function columnsOf(box, groups, { heads }, left, note) {
     const column = /** @type {HTMLElement} */ (box.closest(".heads-column"));
     if (app.narrow()) {
       const side = narrowSide(column, left, heads);
       return { side, columns: Math.max(1, Math.floor((middleOf(column).clientWidth - left - 24) / (side + 1))) };
     }
-    const { high, wide } = roomOf(column, TOP.other);
+    const { high, wide } = roomOf(column, TOP.other, note);
     const most = groups.reduce((all, group) => Math.max(all, group.length), 1);
     let best = { side: 0, columns: 1 };
     for (let columns = 1; columns <= most; columns += 1) {
@@ -55,14 +61,16 @@
   /**
    * The heads' places within `box`.
    *
-   * @param {HTMLElement} box @param {Sizes} size @param {number[][][] | null} groups @returns {HeadLayout}
+   * @param {HTMLElement} box @param {Sizes} size @param {number[][][] | null} groups
+   * @param {number} note pixels that the note below the grid takes
+   * @returns {HeadLayout}
    */
-  app.headLayout = function (box, size, groups) {
+  app.headLayout = function (box, size, groups, note) {
     const isGrouped = Boolean(groups && groups.length > 1);
     const left = isGrouped ? LABELS.group : groups ? LABELS.row : LABELS.layer;
     const top = groups ? TOP.other : TOP.layer;
-    const byLayer = () => ({ side: sideByLayer(box, size), columns: size.heads });
-    const { side, columns } = groups ? columnsOf(box, groups, size, left) : byLayer();
+    const byLayer = () => ({ side: sideByLayer(box, size, note), columns: size.heads });
+    const { side, columns } = groups ? columnsOf(box, groups, size, left, note) : byLayer();
     const each = (/** @type {number} */ layer) => Array.from({ length: size.heads }, (_, head) => [layer, head]);
     const parts = groups || [Array.from({ length: size.layers }, (_, layer) => each(layer)).flat()];
     /** @type {HeadPlace[][]} */ const rows = [];

@@ -154,3 +154,23 @@ def test_axe_finds_nothing(open_page: Callable[..., Person], causal: ModelRun, s
     person.open_run(causal, token=15, layer=24, head=4, **{"attention-grid": "alike", "attention-first": "on"})
     expect(person.at(TITLE)).to_have_text("All heads, in groups")
     assert found_by_axe(person) == []
+
+
+CUT = """() => {
+    const box = document.getElementById("attention-heads").getBoundingClientRect();
+    const ends = [...document.querySelectorAll("#attention-heads button")].map((b) => b.getBoundingClientRect().bottom);
+    return [ends.length, ends.filter((end) => end > box.bottom + 1).length];
+}"""
+
+
+@pytest.mark.parametrize("width", [1280, 1440])
+@pytest.mark.parametrize("order", ["alike", "score"])
+def test_every_head_is_in_view_in_every_tab(
+    open_page: Callable[..., Person], causal: ModelRun, width: int, order: str
+) -> None:
+    person = open_page(width, 720 if width == 1280 else 900)
+    person.open_run(causal, token=15, second=1, layer=23, head=0, **{"attention-grid": order})
+    for view in ("heads", "attention", "lines", "heads"):
+        person.open_tab("attention", view)
+        expect(person.at(NOTE)).to_be_visible()
+        assert person.page.evaluate(CUT) == [270, 0], view

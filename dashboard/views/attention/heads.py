@@ -140,7 +140,7 @@ def text(context: Context) -> Words:
     if table is None:
         return waiting(context, title)
     over = f"{table.length} random tokens read twice ({len(SEEDS)} seeds)" if table.of == PROBE else "this text"
-    caption = f"Means over {over}. Patterns are clearly above chance beyond the first token."
+    caption = f"Means over {over}. Pattern: clearly above chance, leaving out attention to the first token."
     caption += _aided(context, table)
     place = f"{selection.layer}.{selection.head}"
     if sort == GROUP:

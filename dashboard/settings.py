@@ -94,7 +94,7 @@ class Settings:
     weights_megabytes: float = _setting(
         150.0, "attention weights of one run, if they have to be stored; a longer text is refused"
     )
-    export_gigabytes: float = _setting(2.0, "room for run files that are being exported, for all visitors")
+    export_gigabytes: float = _setting(2.0, "room for run files that are exported or opened, for all visitors")
     upload_megabytes: float = _setting(
         256.0, "largest run file that a visitor may open on the page; 0: none at all", none=True
     )

@@ -68,7 +68,7 @@
   function colouring(/** @type {GridScore | null} */ by) {
     const { info } = app.state;
     const { options } = app.state;
-    const asks = Object.entries(options).filter(([name]) => name.startsWith("attention-"));
+    const asks = Object.entries(options).filter(([name]) => /^(attention-|heads-(colour|scores)$)/.test(name));
     const told = app.headScores();
     const score = info && by && [info.run, info.stamp, by.colour, told?.columns];
     return JSON.stringify([app.isOpen("heads") && app.headsTable(), asks, options["heads-sort"], told?.of, score]);

@@ -54,7 +54,7 @@
     },
     /** Ask again for an order that was not there yet. */
     headOrderAgain() {
-      if (!held.isWhole) held.key = "";
+      if (!held.isWhole && !held.key.endsWith(" ")) held.key += " "; // another key, of the same run
     },
     /** The order that a drawn grid has, in the words of its title. */
     headOrderTitle: (layout) => (layout.byLayer ? ", layer × head" : layout.groups ? ", in groups" : ", by score"),

@@ -191,7 +191,7 @@ class _Search:
 
     def _added(self, states: torch.Tensor) -> torch.Tensor | None:
         """What was added to the projection's output to get these states."""
-        for one in self._before:
+        for one in reversed(self._before):  # the one read last: earlier ones may differ by less than rounding
             residual = self._flat(one)
             if residual is not None and self._projected is not None and _close(states, self._projected, residual):
                 return residual

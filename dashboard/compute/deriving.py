@@ -38,7 +38,10 @@ def compute(loaded: LoadedModel, run: ModelRun, request: DerivedRequest, progres
     """
     kind = check(run, request)
     if run.header.get("fingerprint") not in (None, loaded.fingerprint):
-        raise ModelError(f"The files of {run.request.model} have changed since this run. Run the text again.")
+        raise ModelError(
+            f"This is not {run.request.model} as it was for this run: its weights, its configuration or its tokenizer "
+            "differ. Run the text again."
+        )
     if run.dtype != loaded.dtype:
         raise ModelError(
             f"This run was computed in {run.dtype}, but this model computes in {loaded.dtype}. "

@@ -84,7 +84,9 @@ def standalone(name: str, state: ViewState, views: Sequence[View], library: Libr
         for extra in view.more:
             if name == extra.name:
                 options = {**_by_setting(state, views), **state.options[view.name]}
-                return _of_extra(extra, Context(library.run_of(state.selection), state.selection, options))
+                context = Context(library.run_of(state.selection), state.selection, options)
+                used = library.kept_of(context.run, extra.uses(context)) if extra.uses else {}
+                return _of_extra(extra, replace(context, results=used))
     raise AddressNotFoundError(f"There is no figure “{name[:40]}”. Choose one of these: {', '.join(names(views))}.")
 
 

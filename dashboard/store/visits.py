@@ -28,7 +28,7 @@ from typing import Any
 from itsdangerous import BadSignature, Signer
 
 from dashboard.contracts.request import is_run_key
-from dashboard.errors import BadRequestError, RunNotFoundError
+from dashboard.errors import BadRequestError, NoSpaceError, RunNotFoundError
 from dashboard.settings import Settings
 from dashboard.store.files import whole_file
 from dashboard.store.leftovers import remove_left
@@ -135,12 +135,20 @@ class VisitorLists:
 
         Args:
             check: called with the visitor's other runs from files, while nobody else can add one; may raise.
+
+        Raises:
+            NoSpaceError: every place in the list has a pinned run.
         """
 
         def note(runs: dict[str, Visit]) -> None:
             check([other for other, visit in runs.items() if visit.uploaded and other != key])
-            _note(runs, key)
-            runs[key] = replace(runs[key], uploaded=True)
+            visit = _note(runs, key)
+            if key not in runs:
+                raise NoSpaceError(
+                    f"Your list in Recent has {MOST_RUNS} pinned runs, and no room for another. Unpin or delete one, "
+                    "then open the file again."
+                )
+            runs[key] = replace(visit, uploaded=True)
 
         self._change(visitor, note)
 

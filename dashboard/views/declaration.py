@@ -52,8 +52,8 @@ class Extra:
 
     Attributes:
         name: of its files, different from that of every view and every other extra. title: in the menu.
-        draw, text, table: as in `View`. `Context.options` holds the options of the view that it belongs to by their
-            names, and those of all other views by their address parameters.
+        draw, text, table, uses: as in `View`. `Context.options` holds the options of the view that it belongs to by
+            their names, and those of all other views by their address parameters.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Extra:
     draw: Callable[[Context], go.Figure]
     text: Callable[[Context], Words]
     table: Callable[[Context], Table]
+    uses: Callable[[Context], tuple[DerivedRequest, ...]] | None = None
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,12 @@ from dashboard.analysis.aggregates import Head
 from dashboard.analysis.attention_reading import NO_AIDS
 from dashboard.analysis.head_order import by_score, similar_heads
 from dashboard.contracts.context import Context, Options
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
 from dashboard.errors import MissingArrayError
 from dashboard.views.attention import head_sources
-from dashboard.views.attention.head_definitions import HEADINGS
+from dashboard.views.attention.head_definitions import HEADINGS, SORTED_BY
 from dashboard.views.controls import Choice, Control, Number
 from dashboard.views.library import Library
 from dashboard.views.reading import AIDS, aids_of
@@ -61,6 +62,11 @@ class GridOrder:
     @property
     def is_by_layer(self) -> bool:
         return not self.said or not self.complete
+
+
+def uses(context: Context) -> tuple[DerivedRequest, ...]:
+    """The results that an order may be made of; nobody computes them for its sake."""
+    return (head_sources.request(context),) if context.options.get(GRID.name) == SCORE else ()
 
 
 def order_of(context: Context) -> GridOrder:
@@ -104,10 +110,11 @@ def _by_score(context: Context) -> GridOrder | None:
     if scores is None:
         return None
     head_sources.require(context, scores, name)
-    of = "on random tokens" if is_probe else "on this text"
+    read = aids_of(context.attention, context.options) != NO_AIDS
+    of = "on random tokens" if is_probe else "on this text" + (", as the reading aids leave it" if read else "")
     if name not in scores.values:
         raise MissingArrayError(f"Random tokens have no score “{HEADINGS[name]}”. Choose another one in Heads.")
-    said = f"By {HEADINGS[name].split(',')[0].lower()} {of}, the largest first, row by row."
+    said = f"By {SORTED_BY[name]} {of}, the largest first, row by row."
     return GridOrder((by_score(scores.values[name]),), said)
 
 
@@ -131,9 +138,7 @@ def options_from(query: Mapping[str, object]) -> Options:
 def order_as_asked(run: ModelRun, query: Mapping[str, object], library: Library) -> GridOrder:
     """The order that an address asks for."""
     context = Context(run, Selection(run.key, 0, 0, 0), options_from(query))
-    request = head_sources.request(context)
-    kept = library.kept_of(run, [request]) if context.options[GRID.name] == SCORE else {}
-    return order_of(replace(context, results=kept))
+    return order_of(replace(context, results=library.kept_of(run, uses(context))))
 
 
 def told(order: GridOrder) -> dict[str, Any]:

@@ -114,11 +114,11 @@ def test_the_score_that_colours_the_grid_orders_it(person: Person, causal: Model
     best = [f"{index // 9}.{index % 9}" for index in np.argsort(-values, kind="stable")]
     assert flat(seen(person)) == best
     person.at("heads-colour-box").select_option("first")
-    expect(person.at(NOTE)).to_have_text("By first on this text, the largest first, row by row.")
+    expect(person.at(NOTE)).to_have_text("By attention to the first token on this text, the largest first, row by row.")
     firsts = np.asarray(causal.attention_of().score("first")).ravel()
     assert flat(seen(person)) == [f"{index // 9}.{index % 9}" for index in np.argsort(-firsts, kind="stable")]
     person.at("attention-tab-attention").click()  # the same order beside the heatmap
-    expect(person.at(NOTE)).to_have_text("By first on this text, the largest first, row by row.")
+    expect(person.at(NOTE)).to_have_text("By attention to the first token on this text, the largest first, row by row.")
 
 
 def test_the_table_has_the_groups_and_a_click_on_their_heading_sorts(person: Person, causal: ModelRun) -> None:

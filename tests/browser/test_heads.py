@@ -243,7 +243,7 @@ def test_scores_follow_the_reading_aids_and_pictures_say_that_they_do_not(person
     person.page.locator("#heads-panel .options-box summary").click()
     person.at("attention-first").click()
     expect(caption).to_have_text(
-        "Means over this text. A pattern is clearly above chance in what the first token leaves."
+        "Means over this text. A pattern is named only if it is clearly above chance, leaving the first token aside."
     )
 
 

@@ -140,7 +140,7 @@ def test_what_cannot_be_had_is_a_named_error(run: ModelRun) -> None:
     names = f"{ours}, shorter-context"
     with pytest.raises(BadRequestError, match=rf"no derived result “nothing”\. Choose one of {names}\."):
         kind_named("nothing")
-    with pytest.raises(ModelError, match="have changed since this run"):
+    with pytest.raises(ModelError, match="its weights, its configuration or its tokenizer differ"):
         derive(tiny("gpt2"), run, NAME, first=1)
 
 

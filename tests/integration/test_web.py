@@ -357,6 +357,21 @@ def test_different_numbers_have_different_tags(client: FlaskClient, run: ModelRu
     assert len(tags) == len(paths)
 
 
+@pytest.mark.parametrize("odd", ["%22", "%0A", "%C3%A9%E2%80%99"])
+def test_the_order_of_the_heads_is_asked_for_again_and_may_be_asked_oddly(
+    client: FlaskClient, run: ModelRun, odd: str
+) -> None:
+    address = f"/run/{run.key}/order?attention-grid=alike&x={odd}&stamp={run.stamp}"
+    reply = client.get(address)
+    assert (reply.status_code, reply.headers["Cache-Control"]) == (200, "private, no-cache")
+    places = [tuple(place) for group in reply.json["groups"] for place in group]
+    attention = run.attention_of()
+    assert sorted(places) == [(i, j) for i in range(attention.layers) for j in range(attention.heads)]
+    assert client.get(address, headers={"If-None-Match": reply.headers["ETag"]}).status_code == 304
+    other = client.get(f"/run/{run.key}/order?attention-grid=score&heads-sort=self&stamp={run.stamp}")
+    assert other.headers["ETag"] != reply.headers["ETag"]
+
+
 ROWS = "?from=0&to=6"
 
 

@@ -12,15 +12,20 @@ from dashboard.analysis.head_scores import COLUMNS
 from dashboard.components import ids
 from dashboard.components.markup import attributes
 from dashboard.contracts.context import Context
+from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.table import Column, Table
 from dashboard.figures.heads import heads_map, ordered_heads
 from dashboard.views.declaration import Words
-from dashboard.views.head_order import GridOrder, options_from, order_of
+from dashboard.views.head_order import GridOrder, options_from, order_of, uses
 
 
 def _order(context: Context) -> GridOrder:
     """The order of the grid, which options of *Heads* have a part in."""
     return order_of(replace(context, options=options_from(context.options)))
+
+
+def heads_uses(context: Context) -> tuple[DerivedRequest, ...]:
+    return uses(replace(context, options=options_from(context.options)))
 
 
 def export_heads(context: Context) -> go.Figure:
@@ -60,8 +65,6 @@ def heads_grid() -> html.Div:
     """The layer × head grid, which assets/components/head-grid.js draws from one image of all heads."""
     title = html.Div([html.B("All heads"), ", layer × head"], className="grid-title", id=ids.HEADS_TITLE)
     note = html.P(id=ids.HEADS_NOTE, className="heads-note", hidden=True)
-    grid = html.Div(
-        id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads, layer by head")
-    )
+    grid = html.Div(id=ids.ATTENTION_HEADS, className="heads", role="group", **attributes(aria_label="All heads"))
     legend = html.Div(id=ids.HEADS_LEGEND, className="legend heads-legend", hidden=True)
     return html.Div([title, grid, legend, note], className="heads-column")

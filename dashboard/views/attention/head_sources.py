@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -11,7 +11,7 @@ from dash import html
 
 from dashboard.analysis.attention_reading import NO_AIDS, Aids
 from dashboard.analysis.head_patterns import HeadTag, head_tags, tags_of
-from dashboard.analysis.head_scores import MARKED, Marks, head_scores, marks_of, text_by_chance
+from dashboard.analysis.head_scores import COLUMNS, MARKED, Marks, head_scores, marks_of, text_by_chance
 from dashboard.analysis.read_scores import are_readable, read_by_chance, scores_read
 from dashboard.compute import head_probe
 from dashboard.contracts.attention_recipe import ScoreRecipe
@@ -19,6 +19,7 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.derived import DerivedRequest
 from dashboard.contracts.repeats import KINDS
 from dashboard.contracts.streams import Attention
+from dashboard.contracts.table import Column
 from dashboard.views.attention.head_definitions import HEADINGS
 from dashboard.views.controls import Choice
 from dashboard.views.declaration import Words, waits
@@ -82,6 +83,10 @@ class Scores:
         may_lack = self.values if self.aids != NO_AIDS else (*MARKED, *KINDS)
         without = {name for name in may_lack if not self.has(name)} | ({"next"} if causal else set())
         return [name for name in HEADINGS if name in self.values and name not in without]
+
+    def column(self, name: str) -> Column:
+        """A score's name and unit: a distance is in words where word pieces are merged."""
+        return replace(COLUMNS[name], unit="words") if name == "distance" and self.aids.words else COLUMNS[name]
 
     def has(self, name: str) -> bool:
         return name in self.values and bool(np.isfinite(self.values[name]).any())

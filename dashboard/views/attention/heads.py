@@ -140,7 +140,9 @@ def text(context: Context) -> Words:
     if table is None:
         return waiting(context, title)
     over = f"{table.length} random tokens read twice ({len(SEEDS)} seeds)" if table.of == PROBE else "this text"
-    caption = f"Means over {over}. Pattern: clearly above chance, leaving out attention to the first token."
+    caption = (
+        f"Means over {over}. A pattern is named only if it is clearly above chance, leaving the first token aside."
+    )
     caption += _aided(context, table)
     place = f"{selection.layer}.{selection.head}"
     if sort == GROUP:
@@ -162,9 +164,9 @@ def text(context: Context) -> Words:
     beside = "" if spread is None else f" ± {spread[selection.layer, selection.head]:.2g}"
     footer = [
         _number("selected", place),
-        _number(name, _written(sort, own) + (beside if math.isfinite(own) else "")),
-        _number("by chance at this length", _written(sort, table.chance(selection.layer)[sort])),
-        *_best(sort, values, least),
+        _number(name, _written(table, sort, own) + (beside if math.isfinite(own) else "")),
+        _number("by chance at this length", _written(table, sort, table.chance(selection.layer)[sort])),
+        *_best(table, sort, least),
     ]
     return Words(title, caption, footer)
 
@@ -206,23 +208,25 @@ def _none_of(table: Scores, sort: str) -> str:
     return reasons.get(sort, "This text is too short for this score.")
 
 
-def _best(sort: str, values: np.ndarray, least: bool) -> list[Any]:
+def _best(table: Scores, sort: str, least: bool) -> list[Any]:
     """The head at the top of the table."""
+    values = table.values[sort]
     if not np.isfinite(values).any():
         return []
     at = np.nanargmin(values) if least else np.nanargmax(values)
     layer, head = np.unravel_index(at, values.shape)
-    return [_number(f"{'least' if least else 'most'}: {layer}.{head}", _written(sort, float(values[layer, head])))]
+    place = f"{'least' if least else 'most'}: {layer}.{head}"
+    return [_number(place, _written(table, sort, float(values[layer, head])))]
 
 
 def _number(name: str, value: str) -> html.Span:
     return html.Span([name, " ", html.B(value)], className="number")
 
 
-def _written(sort: str, value: float) -> str:
+def _written(table: Scores, sort: str, value: float) -> str:
     if not math.isfinite(value):
         return "–"
-    unit = {"entropy": " nats", "distance": " tokens"}.get(sort, "")
+    unit = f" {table.column(sort).unit}" if sort in ("entropy", "distance") else ""
     return f"{value:.2f}{unit}" if sort in PATTERNS or value < 10 else f"{value:.1f}{unit}"
 
 
@@ -303,10 +307,10 @@ def table(context: Context) -> Table | None:
         places = [place for place in places if fits(*place, PATTERN_NAMES[found.tags[place[0]][place[1]].pattern])]
     columns, arrays = [Column("Layer"), Column("Head"), Column("Pattern")], []
     for name in names:
-        columns.append(COLUMNS[name])
+        columns.append(found.column(name))
         arrays.append(found.values[name])
         if name in found.spreads:
-            columns.append(Column(f"{COLUMNS[name].name}, ±", COLUMNS[name].unit))
+            columns.append(Column(f"{COLUMNS[name].name}, ±", found.column(name).unit))
             arrays.append(found.spreads[name])
     columns += [] if groups is None else [Column("Group")]
     rows: list[tuple[Cell, ...]] = [
@@ -371,7 +375,7 @@ def export(context: Context) -> go.Figure | None:
     chosen = next(name for name in wanted if name in found.values)
     values = np.asarray(found.values[chosen], dtype=np.float64)
     place = (selection.layer, selection.head)
-    heading = COLUMNS[chosen].heading + (", random tokens" if found.of == PROBE else "")
+    heading = found.column(chosen).heading + (", random tokens" if found.of == PROBE else "")
     return scores_map(values, heading, _most(chosen, values), chosen in PATTERNS, place)
 
 

@@ -26,7 +26,7 @@ from dashboard.figures.attention import (
 from dashboard.figures.spec import Spec, spec_of
 from dashboard.figures.theme import empty_figure
 from dashboard.figures.tokens import label_of, lead_of
-from dashboard.views.attention.all_heads import export_heads, heads_grid, heads_table, heads_text
+from dashboard.views.attention.all_heads import export_heads, heads_grid, heads_table, heads_text, heads_uses
 from dashboard.views.attention.heatmap_words import explain, text
 from dashboard.views.declaration import Extra, View
 from dashboard.views.head_order import ORDER
@@ -157,5 +157,5 @@ VIEW = View(
     export=export,
     controls=(*CONTROLS, *ORDER),
     needs=needs,
-    more=(Extra("attention-heads", "All heads", export_heads, heads_text, heads_table),),
+    more=(Extra("attention-heads", "All heads", export_heads, heads_text, heads_table, heads_uses),),
 )

@@ -12,6 +12,7 @@ from dash import html
 
 from dashboard.analysis.attention_reading import NO_AIDS
 from dashboard.components.glossary import term
+from dashboard.compute import attention_norms, block_norms
 from dashboard.contracts.context import Context
 from dashboard.contracts.table import Cell, Column, Table
 from dashboard.figures.attention_norms import framed_norms, largest, page_norms
@@ -48,6 +49,10 @@ from dashboard.views.token_spans import token_at
 NAMED = 4  # keys in the footer
 TOGETHER = {None: "all heads together", "residual": "all heads with residual connection"}
 TOGETHER |= {"layernorm": "all heads with residual connection and LayerNorm"}
+COMPUTED = {
+    attention_norms.NAME: "what each token passes on",
+    block_norms.NAME: "what the residual connection and LayerNorm make of it",
+}
 
 
 def draw(context: Context) -> Spec | None:
@@ -81,8 +86,9 @@ def text(context: Context) -> Words:
     if results is None:
         if reason:
             return Words("Norms", message=[html.B("This model has no norms here."), html.P(reason)])
+        context.run.check_current()
         late = [asked for asked in requests(context) if context.result(asked) is None]
-        waiting = [html.Div(html.B("Computing what each token passes on …"), **waits(asked)) for asked in late]
+        waiting = [html.Div(html.B(f"Computing {COMPUTED[asked.kind]} …"), **waits(asked)) for asked in late]
         return Words("Norms", message=waiting, waiting=True)
     lacking = lacks(context, results)
     if lacking:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -68,8 +69,10 @@ def make_runs(services: Services) -> Blueprint:
             response.status_code = 202
             response.headers["Cache-Control"] = "no-store"
             return response
-        asked = "-".join(f"{name}={value}" for name, value in sorted(request.args.items()))
-        return _kept(json.dumps(told(order)).encode(), "application/json", run, f"order-{asked}")
+        content = json.dumps(told(order)).encode()
+        response = _kept(content, "application/json", run, f"order-{hashlib.sha256(content).hexdigest()}")
+        response.headers["Cache-Control"] = "private, no-cache"  # its words may change with this program
+        return response
 
     @routes.get("/run/<key>/attention/<int:layer>/<int:head>")
     def _weights(key: str, layer: int, head: int) -> Response:

@@ -31,7 +31,10 @@ from dashboard.web.services import Services
 
 PIECE = 1 << 18  # bytes that are read at a time
 AT_ONCE = 2  # files that one web process takes at a time: each holds a thread
-BUSY = "This server is busy with other files. Try again in a minute."
+BUSY = (
+    "This server is busy with other files, or gives too little room to files (DASHBOARD_EXPORT_GIGABYTES). Try again "
+    "in a minute."
+)
 
 
 class ForbiddenError(BadRequestError):
@@ -59,7 +62,7 @@ def make_uploads(services: Services, visitors: VisitorLists) -> Blueprint:
         uploaded.check(visitor, request.content_length or 0)
         with _turn(turns), _received(services) as (path, digest):
             name, most = request.args.get("name", ""), services.settings.upload_bytes
-            room = functools.partial(_opened, services)
+            room = functools.partial(_opened, services, "unpacked")
             found = read_foreign(path, digest, name, services.settings.max_tokens, most, room)
             uploaded.adopt(visitor, found.run)
         return jsonify({"run": digest, "tokens": len(found.run), "left_out": list(found.left_out)})
@@ -98,7 +101,7 @@ def _turn(turns: threading.BoundedSemaphore) -> Iterator[None]:
 def _received(services: Services) -> Iterator[tuple[Path, str]]:
     """The file on the disk while the block runs, and its sha256."""
     size = request.content_length or 0
-    made = _opened(services, size)
+    made = _opened(services, "received", size)
     try:
         digest = _copied(made.file, size, services.settings)
         made.file.flush()
@@ -107,10 +110,10 @@ def _received(services: Services) -> Iterator[tuple[Path, str]]:
         made.close()
 
 
-def _opened(services: Services, size: int) -> ExportFile:
-    """A file for so many bytes; closing it removes it."""
+def _opened(services: Services, what: str, size: int) -> ExportFile:
+    """A file for so many bytes; closing it removes it. A visitor's exports and files to open do not count together."""
     try:
-        return ExportRoom.from_settings(services.settings).open(asker(services.visitors), size)
+        return ExportRoom.from_settings(services.settings).open(f"{asker(services.visitors)} {what}", size)
     except QueueFullError as error:
         raise QueueFullError(BUSY) from error
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.errors import BadRequestError, RunNotFoundError
+from dashboard.errors import BadRequestError, NoSpaceError, RunNotFoundError
 from dashboard.store import visits
 from dashboard.store.visits import COOKIE, LONGEST_NAME, VisitorLists, clean_name, new_visitor
 
@@ -186,6 +186,17 @@ def test_a_list_is_bounded_and_pinned_runs_leave_last(lists: VisitorLists, monke
     lists.opened(ANN, TWO)
     lists.opened(ANN, THREE)
     assert list(lists.of(ANN)) == [ONE, THREE]
+
+
+def test_a_list_of_pinned_runs_takes_no_file(lists: VisitorLists, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(visits, "MOST_RUNS", 1)
+    lists.opened(ANN, ONE)
+    lists.change(ANN, ONE, pinned=True)
+    with pytest.raises(NoSpaceError, match="Unpin or delete one, then open the file again"):
+        lists.uploaded(ANN, TWO, lambda _others: None)
+    assert list(lists.of(ANN)) == [ONE]
+    lists.uploaded(ANN, ONE, lambda _others: None)
+    assert lists.of(ANN)[ONE].uploaded
 
 
 def test_many_at_once_lose_nothing(lists: VisitorLists) -> None:

@@ -65,7 +65,9 @@ def test_by_score_the_largest_comes_first() -> None:
     coloured = asked(run, attention_grid="score", heads_sort="distance", heads_colour="self")
     wanted = sorted(BY_LAYER[0], key=lambda place: -float(own[place]))
     assert coloured.groups == (tuple(wanted),)
-    assert asked(run, attention_grid="score", heads_sort="group").said.startswith("By previous on this text")
+    assert asked(run, attention_grid="score", heads_sort="group").said.startswith(
+        "By attention to the previous token on this text"
+    )
 
 
 def test_the_scores_on_random_tokens_order_the_grid_once_they_are_there() -> None:
@@ -160,3 +162,18 @@ def test_the_export_of_all_heads_has_the_pages_order() -> None:
     assert found.title == "All heads"
     assert found.caption.endswith("By distance on this text, the largest first, row by row.")
     assert list(found.drawn().data[0].text) == ["1.1", "1.0", "0.1", "0.0"]
+
+
+def test_the_export_of_all_heads_has_the_order_by_random_tokens_that_the_page_has() -> None:
+    run = make_whole_run("causal")
+    result = run.derived(head_probe.KIND.request(run))
+    assert result is not None
+    bare = ModelRun(*make_parts("causal"))
+    shelf = Shelf(bare, {head_probe.KIND.request(bare).name: result})
+    induction = head_probe.read(run, result).mean("induction")
+    query = {"run": bare.key, "token": "1", "layer": "0", "head": "1"}
+    ordered = {**query, "attention-grid": "score", "heads-colour": "probe-induction"}
+    found = standalone("attention-heads", ViewState.from_query(ordered, all_views()), all_views(), shelf)
+    wanted = sorted(BY_LAYER[0], key=lambda place: -float(induction[place]))
+    assert list(found.drawn().data[0].text) == [f"{layer}.{head}" for layer, head in wanted]
+    assert "on random tokens" in found.caption

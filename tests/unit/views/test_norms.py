@@ -12,9 +12,10 @@ from dashboard.contracts.context import Context
 from dashboard.contracts.derived import Derived, DerivedRequest
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.selection import Selection
+from dashboard.errors import MissingArrayError
 from dashboard.exports.figures import text_of
 from dashboard.views.attention.norms import VIEW
-from tests.support.synthetic import block_vectors, make_run, make_whole_run, passed_on
+from tests.support.synthetic import block_vectors, make_parts, make_run, make_whole_run, passed_on, words_in
 from tests.unit.views.test_stored_weights import stored_parts
 
 
@@ -192,3 +193,20 @@ def test_the_exported_figure_has_the_residual_connection_and_layernorm() -> None
     figure: Any = VIEW.export(context(run, "layernorm")) if VIEW.export else None
     told = np.asarray(figure.data[0].customdata)[..., 2].astype(float)
     np.testing.assert_allclose(told, wanted_of_block(run, "layernorm"), rtol=1e-4)
+
+
+@pytest.mark.parametrize("heads", ["one", "layernorm"])
+def test_a_run_with_corrected_numbers_offers_to_run_again(heads: str) -> None:
+    header, arrays = make_parts("encoder")
+    asked = context(ModelRun({**header, "corrected": ["something"]}, arrays), heads)
+    assert VIEW.wanted(asked) == ()
+    with pytest.raises(MissingArrayError, match="Run the text again"):
+        VIEW.text(asked)
+
+
+def test_each_of_two_results_says_what_it_is() -> None:
+    words = VIEW.text(context(make_run("encoder"), "layernorm"))
+    assert words.waiting
+    said = [words_in(part) for part in words.message]
+    assert len(set(said)) == len(said) == 2
+    assert "what the residual connection and LayerNorm make of it" in said[1]

@@ -3,6 +3,7 @@
   "use strict";
   const EDGE = 8; // pixels that stay free at the window's edge
   const LEAST = 160; // pixels that a menu has in the lowest window
+  const COLUMNS = ["two", "three"]; // classes of a menu
 
   /** Marks a box that scrolls where more is below or at the right (assets/style/parts/tables.css). */
   app.tellMore = function (box) {
@@ -16,19 +17,23 @@
     }
   };
 
-  /* below its button, or above it where there is more room; a card's options in two columns before they scroll */
+  /* below its button, or above it where there is more room; a card's options in columns before they scroll */
   function place(/** @type {HTMLElement} */ box) {
     const menu = box.querySelector(":scope > .menu");
     if (!menu) return;
-    menu.classList.remove("two", "upwards", "more-below");
+    menu.classList.remove(...COLUMNS, "upwards", "more-below");
     menu.style.maxHeight = "none";
     const below = window.innerHeight - menu.getBoundingClientRect().top - EDGE;
     const above = menu.matches(".options, .about-text") ? box.getBoundingClientRect().top - 4 - EDGE : 0;
     const most = Math.max(below, above);
     const fits = (/** @type {number} */ room) => menu.offsetHeight <= room;
-    if (menu.matches(".options") && !fits(most) && !app.narrow()) {
-      menu.classList.add("two");
-      if (!fits(most)) menu.classList.remove("two");
+    if (menu.matches(".options") && !app.narrow()) {
+      for (const columns of COLUMNS) {
+        if (fits(most)) break;
+        menu.classList.remove(...COLUMNS);
+        menu.classList.add(columns);
+      }
+      if (!fits(most)) menu.classList.remove(...COLUMNS);
     }
     const upwards = !fits(below) && above > below;
     menu.classList.toggle("upwards", upwards);

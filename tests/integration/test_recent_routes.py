@@ -121,7 +121,7 @@ def test_names_and_pins_are_ones_own(app: dash.Dash, runs: list[ModelRun], setti
     assert ann.post(f"/recent/{runs[0].key}", json={"name": "x" * 200}).get_json()["name"] == "x" * LONGEST_NAME
     assert ann.post(f"/recent/{runs[0].key}", json={"pinned": True}).get_json()["pinned"] is True
     assert bob.get("/recent").get_json()["runs"][0]["name"] == ""
-    assert RunStore.from_settings(settings).pinned() == {runs[0].key}
+    assert RunStore.from_settings(settings).files.pinned() == {runs[0].key}
     assert open_run(bob, runs[0].key)["name"] == ""
 
 

@@ -52,7 +52,9 @@ def test_similar_heads_stand_in_groups_and_a_link_keeps_them(person: Person, cau
     assert before == [[f"{layer}.{head}" for head in range(9)] for layer in range(30)]
     arrange(person, "in groups")
     expect(person.at(TITLE)).to_have_text("All heads, in groups")
-    said = "8 groups of heads that attend alike (Ward’s method; compared: √ of their weights on this text)."
+    said = (
+        "8 groups of heads that attend alike (Ward’s method; compared: the square roots of their weights on this text)."
+    )
     expect(person.at(NOTE)).to_have_text(said)
     groups = similar_heads(causal.attention_of(), NO_AIDS, 8).groups
     rows = seen(person)

@@ -250,7 +250,7 @@ def test_the_scores_of_this_text_follow_the_reading_aids() -> None:
     assert told["columns"][at]["chance"] == pytest.approx(np.mean([1 / n for n in range(1, 6)]), rel=1e-5)
     assert not told["columns"][list(HEADINGS).index("first")]["listed"], "the first token is left out"
     words = VIEW.text(aided)
-    assert "The first token left out. Each row adds up to 1 again. Patterns are of all tokens." in words.caption
+    assert "The first token left out. Each row adds up to 1 again. Patterns always use all tokens." in words.caption
     assert f"{own[1, 0]:.2f}" in words_in(words.footer)
     assert VIEW.table is not None
     table = VIEW.table(aided)

@@ -280,14 +280,14 @@ def _check_predictions(run: ModelRun) -> None:
         ids, logprobs, ranks = (run.arrays[f"{mode}/{name}"] for name in ("top_ids", "top_logprobs", "actual_rank"))
         _require(
             ids.shape == logprobs.shape and 1 <= ids.shape[1] <= MOST_CANDIDATES,
-            f"the arrays of “{mode}” differ in length",
+            f"the arrays of “{mode}” differ in length, or hold more than {MOST_CANDIDATES} candidates",
         )
         _require(
             not np.isposinf(logprobs).any() and not (logprobs > ROUNDING).any(), f"“{mode}” has probabilities above 1"
         )
         actual = _actual(run, ranks)
         _require(
-            bool(np.isin(ids, known).all() and np.isin(actual, known).all()), f"“{mode}” names tokens without a text"
+            bool(np.isin(ids, known).all() and np.isin(actual, known).all()), f"“{mode}” has tokens without a text"
         )
 
 

@@ -87,7 +87,7 @@ def _alike(context: Context) -> GridOrder:
         compared = "their small pictures, which cover all tokens"
     else:
         compared = "the square roots of their weights on this text" + (
-            "" if aids == NO_AIDS else ", as the reading aids leave them"
+            "" if aids == NO_AIDS else ", with the reading aids applied"
         )
     return GridOrder(found.groups, f"{groups} (Ward’s method; compared: {compared}).")
 

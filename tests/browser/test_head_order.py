@@ -127,7 +127,7 @@ def test_the_table_has_the_groups_and_a_click_on_their_heading_sorts(person: Per
     options = {"attention-grid": "alike", "attention-groups": 3, "attention-first": "on"}
     person.open_run(causal, token=15, layer=24, head=4, attention="heads", **options)
     expect(person.at(NOTE)).to_contain_text("3 groups of heads that attend alike")
-    expect(person.at(NOTE)).to_contain_text("as the reading aids leave them")
+    expect(person.at(NOTE)).to_contain_text("with the reading aids applied")
     groups = similar_heads(causal.attention_of(), Aids(first=True), 3)
     numbers = groups.group_of(30, 9)
     person.page.locator('#heads-rows .ag-header-cell[col-id="group"]').click()

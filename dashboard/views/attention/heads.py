@@ -179,7 +179,7 @@ def _aided(context: Context, table: Scores) -> str:
     if table.of == PROBE:
         return " Reading aids do not apply to random tokens."
     if table.aids == NO_AIDS:
-        return " Over all tokens: this text is too long for reading aids here, or its queries and keys are not kept."
+        return " All tokens are used: this text is too long for reading aids here, or the run has no queries and keys."
     reading = read_attention(context.attention, 0, 0, aids=aids)
     again = " Each row adds up to 1 again." if aids.sums else ""
     return f" {in_force(reading)}{again} Patterns always use all tokens."
@@ -324,7 +324,7 @@ def table(context: Context) -> Table | None:
     here = (selection.layer, selection.head)
     chosen = (places.index(here),) if here in places else ()
     over = "repeated random tokens" if found.of == PROBE else "this text"
-    over += "" if found.aids == NO_AIDS else ", as the reading aids leave it"
+    over += "" if found.aids == NO_AIDS else ", with the reading aids applied"
     return Table(f"Every head’s mean scores over {over}", tuple(columns), rows, len(rows), chosen)
 
 

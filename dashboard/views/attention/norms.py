@@ -202,7 +202,9 @@ def _what_is_shown(context: Context) -> Sentence:
 
 def _explain_mixing(token: int, mixing: Mixing) -> Sentence:
     own, others = (_short(float(one[token])) for one in (mixing.own, mixing.others))
-    found: Sentence = [f"What all other tokens give it together has norm {others}, what it keeps of itself {own}: a "]
+    found: Sentence = [
+        f"Together, all other tokens give it a vector of norm {others}, and it keeps one of norm {own}: a "
+    ]
     return [*found, term("mixing ratio"), f" of {_percent(mixing.ratio[token])}."]
 
 

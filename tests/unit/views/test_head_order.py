@@ -98,7 +98,7 @@ def test_groups_say_what_was_compared() -> None:
     )
     assert order.said == said
     aided = asked(planned(), attention_grid="alike", attention_first="on")
-    assert aided.said.endswith("their weights on this text, as the reading aids leave them).")
+    assert aided.said.endswith("their weights on this text, with the reading aids applied).")
     one = asked(planned(), attention_grid="alike", attention_groups="1")
     assert one.said.startswith("One group, similar heads side by side")
 

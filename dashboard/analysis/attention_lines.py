@@ -23,7 +23,9 @@ class Lines:
     """The lines of some heads, weakest first.
 
     Attributes:
-        head: (line,) int, index of the head. query, key: (line,) int, positions. weight: (line,) float32.
+        head: (line,) int, index of the head.
+        query, key: (line,) int, positions.
+        weight: (line,) float32.
         possible: how many lines the masks allow in this direction.
         left_out: how many of them are not among these lines.
         crowded: how many of those are strong enough but were dropped for lack of room.

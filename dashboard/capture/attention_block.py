@@ -33,11 +33,13 @@ class AttentionBlock:
     """What one layer's attention block did with a text.
 
     Attributes:
-        value: (key_head, token, d_value) float32, with bias. attended: (token, head, d_value) float32, attention's
-            output. own: (head, token) float32, each token's weight on itself.
-        weight: (head · d_value, hidden) float32, of the output projection; None if that is not known.
+        value: (key_head, token, d_value) float32, with bias.
+        attended: (token, head, d_value) float32, attention's output.
+        own: (head, token) float32, each token's weight on itself.
+        weight: (head · d_value, hidden) float32, weights of the output projection; None if it was not found.
         residual: (token, hidden), what the projection's output is added to; None if no such sum was found.
-        total: (token, hidden), that sum. norm: the LayerNorm that reads it, if the model continues from its output.
+        total: (token, hidden), that sum.
+        norm: the LayerNorm that reads the sum, if the model continues from its output.
     """
 
     value: torch.Tensor

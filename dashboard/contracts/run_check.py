@@ -31,7 +31,7 @@ from dashboard.errors import RunShapeError
 
 MOST_HEADS = 20_000  # layers × heads; the largest models have some 16,000
 SCORES = ("previous", "next", "self", "first", "entropy", "entropy_share", "distance", *KINDS)
-SHARES = ("previous", "next", "self", *KINDS)  # of the weight beyond the first token
+SHARES = ("previous", "next", "self", *KINDS)  # shares of the weight beyond the first token
 PREDICTED = ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank")
 WORDS = (
     "fingerprint",
@@ -42,8 +42,8 @@ WORDS = (
 )  # fields of a header that are text, if present
 LONGEST_VOCABULARY = 32_000_000  # bytes of the texts of all tokens that the predictions name
 COMMA = ord(",")
-MOST_COMMAS = 10_000  # in these texts, beyond two for each token named: there is one between any two texts
-ROUNDING = 1e-3  # by which a weight or a probability may exceed 1
+MOST_COMMAS = 10_000  # commas in these texts, beyond two for each token named (one is between any two texts)
+ROUNDING = 1e-3  # how far a weight or a probability may exceed 1
 Shape = tuple[int | None, ...]  # None: any length
 Expected = tuple[str, Shape]  # dtype, shape
 

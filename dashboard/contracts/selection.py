@@ -18,7 +18,7 @@ from dashboard.errors import BadSelectionError, ReplacedRunError
 
 Bound = Literal["token", "layer", "head"]
 LONGEST_STAMP = 64  # characters
-MOST_HEADS = 8  # that may be added to the selected one
+MOST_HEADS = 8  # heads that may be added to the selected one
 MOST_TOKENS = 20  # likewise
 REPLACED = "This run was computed again. Reload the page to see the new one."
 

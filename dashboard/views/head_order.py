@@ -41,8 +41,12 @@ GRID = Choice(
 GROUPS = Number("groups", "Number of groups", 1, 20, 8, 1, shared=True, beside=True, when=(("grid", (ALIKE,)),))
 ORDER: tuple[Control, ...] = (GRID, GROUPS)
 ORDER_OF_TABLE = tuple(replace(control, beside=False) for control in ORDER)  # for Heads, whose table has the groups
-SHARED: tuple[Control, ...] = (*ORDER, *AIDS)  # of the Attention card
-OF_HEADS: tuple[Control, ...] = (head_sources.SOURCE, head_sources.COLOUR, head_sources.SORT)  # of its tab Heads
+SHARED: tuple[Control, ...] = (*ORDER, *AIDS)  # controls of the Attention card
+OF_HEADS: tuple[Control, ...] = (
+    head_sources.SOURCE,
+    head_sources.COLOUR,
+    head_sources.SORT,
+)  # controls of its tab Heads
 
 
 @dataclass(frozen=True)

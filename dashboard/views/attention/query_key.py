@@ -43,8 +43,11 @@ class Shown:
     """What the view shows.
 
     Attributes:
-        key: the answering token; chosen: whether the user selected it.
-        terms: the terms of its score. groups: the bars. pairs: the pairs of the rotary embedding, if the run has them.
+        key: position of the key.
+        chosen: whether the user selected it.
+        terms: the terms of its score.
+        groups: the bars.
+        pairs: the pairs of the rotary embedding, if the run has them.
     """
 
     key: int

@@ -62,7 +62,7 @@
     {
       show: "[ ]",
       also: ", .",
-      does: "move the second token, skipping the selected one; if there is none, start from the selected one",
+      does: "move the second token, skipping the selected one; if no second token is set, start from the selected one",
       keys: ["[", "]", ",", "."],
       single: true,
       run: true,
@@ -78,7 +78,7 @@
     },
     {
       show: "h t",
-      does: "add the selected head or token to those that stay selected, or remove it",
+      does: "add the selected head or token to the added ones, or remove it",
       keys: ["h", "t"],
       single: true,
       run: true,

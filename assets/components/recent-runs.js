@@ -83,7 +83,7 @@
           lead: "Deleted.",
           text:
             "The run shown below was removed from your list, and from the server unless someone else has it. " +
-            "Run computes its text again.",
+            "Press Run to compute it again.",
           plain: true,
         });
       answered();

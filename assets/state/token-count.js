@@ -16,9 +16,11 @@
     if (!node || !model) return;
     const limit = model.limit === null ? null : model.limit.toLocaleString("en");
     const over = tokens !== null && limit !== null && tokens > Number(model.limit);
-    const shown = tokens === Infinity ? "far over" : tokens === null ? "" : tokens.toLocaleString("en");
-    if (limit === null) node.textContent = "counted when you press Run";
-    else node.textContent = tokens === null ? `counted on run · limit ${limit} tokens` : `${shown} of ${limit} tokens`;
+    const far = tokens === Infinity; // the server stopped counting
+    const shown = far ? `far more than ${limit}` : tokens === null ? "" : tokens.toLocaleString("en");
+    node.textContent = "counted when you press Run";
+    if (limit !== null && tokens === null) node.textContent += ` · limit ${limit} tokens`;
+    else if (limit !== null) node.textContent = far ? `${shown} tokens` : `${shown} of ${limit} tokens`;
     if (typed) node.textContent = `${shown} tokens + template`;
     if (unknown) node.textContent = `the model does not know token ${unknown.token}`;
     node.classList.toggle("over", over || Boolean(unknown));

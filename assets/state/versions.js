@@ -43,7 +43,8 @@
   }
   function advice() {
     if (canRun()) return "Some of its numbers are missing or computed differently now; run it again to get them.";
-    return "Some of its numbers are missing or computed differently now; capture the text again where it was captured.";
+    const why = "Some of its numbers are missing or computed differently now.";
+    return why + " To update them, run the text again where this run was made.";
   }
   document.addEventListener("click", (event) => {
     if (event.target.closest("[data-run-again]")) run();

@@ -1,7 +1,8 @@
 """Attention of several heads as one matrix: mean, maximum, and attention rollout.
 
-Rollout (Abnar & Zuidema 2020, arXiv 2005.00928, section 3) follows attention through the layers. With A_l the mean of
-layer l's heads, a the share of attention (0.5 in the paper) and I the residual stream, which hands on each token:
+Rollout (Abnar & Zuidema 2020, arXiv 2005.00928, section 3) follows attention through the layers. A_l is the mean of
+layer l's heads, a the share of attention (0.5 in the paper), and I the identity (the residual stream passes each token
+on):
 
     Ã_l = a · A_l + (1 − a) · I, each row divided by its sum          R_l = Ã_l R_{l−1},  R_{−1} = I
 
@@ -19,7 +20,7 @@ from dashboard.analysis.plain_outputs import of_layers
 from dashboard.contracts.streams import Attention, check
 from dashboard.errors import BadRequestError, RunShapeError
 
-SHARE = 0.5  # of attention in rollout; the rest is the residual stream
+SHARE = 0.5  # share of attention in rollout; the rest is the residual stream
 Head = tuple[int, int]  # layer, head
 Step = Callable[[int], None]
 
@@ -66,13 +67,14 @@ def rollout(attention: Attention, layer: int, share: float = SHARE, step: Step =
     """(query, key) float32: attention rollout through the layers 0 … `layer`; each row sums to 1.
 
     Args:
-        share: of attention, 0 … 1; the rest is the residual stream. step: as in `mean_of`, over all its layers.
+        share: share of attention, 0 … 1; the rest is the residual stream.
+        step: as in `mean_of`, over all layers.
 
     Raises:
         RunShapeError: queries and keys are of different streams. MissingArrayError: as in `mean_of`.
     """
     if attention.asks is not attention.answers:
-        raise RunShapeError("Rollout follows one stream through its layers. Give its attention within itself.")
+        raise RunShapeError("Rollout needs self-attention: queries and keys must belong to one stream.")
 
     def mean(one: int) -> np.ndarray:
         return mean_of(attention, heads_of(attention, [one]), lambda done: step(one * attention.heads + done))
@@ -106,7 +108,7 @@ def rolled_out(means: Iterable[np.ndarray], share: float = SHARE) -> np.ndarray:
 def aggregate_attention(
     attentions: Any, of: str = "rollout", layer: int | None = None, attention_share: float = SHARE
 ) -> np.ndarray:
-    """Make one matrix of the attention of several heads, from plain Hugging Face outputs.
+    """Combine the attention of several heads into one matrix, from plain Hugging Face outputs.
 
     Args:
         attentions: the model's `attentions`: a sequence of (head, query, key) per layer, with or without a batch axis
@@ -114,14 +116,15 @@ def aggregate_attention(
         of: "rollout" (Abnar & Zuidema 2020, section 3) from layer 0 through `layer`; "mean" or "max" of the heads of
             `layer`, or of all layers if that is None.
         layer: from 0; None is the last layer for a rollout.
-        attention_share: of a rollout, 0 … 1; the rest is the residual stream, half in the paper.
+        attention_share: share of attention in a rollout, 0 … 1; the rest is the residual stream (half in the paper).
 
     Returns:
-        (query, key) float32; each row of a rollout and of a mean sums to 1 if those of the heads do. NaN where it
-        depends on a weight that is not finite.
+        (query, key) float32; each row of a rollout or a mean sums to 1 if the heads' rows do. NaN where a value depends
+        on a weight that is not finite.
 
     Raises:
-        RunShapeError: not one matrix per head and layer of one text. BadSelectionError: there is no such layer.
+        RunShapeError: `attentions` is not one matrix per head and layer of one text.
+        BadSelectionError: there is no such layer.
         BadRequestError: there is no such aggregate or share.
     """
     if of not in ("rollout", "mean", "max"):
@@ -140,7 +143,7 @@ def aggregate_attention(
 
 
 def _product(later: np.ndarray, earlier: np.ndarray) -> np.ndarray:
-    """`later` @ `earlier`, in which a row is NaN only if it reads, with a weight above 0, one that is."""
+    """`later` @ `earlier`; a row is NaN if it is NaN in `later`, or gives weight above 0 to a NaN row of `earlier`."""
     lost = [~np.isfinite(matrix).all(axis=1) for matrix in (later, earlier)]
     if not (lost[0].any() or lost[1].any()):
         return np.asarray(later @ earlier)

@@ -10,11 +10,11 @@ import numpy as np
 
 Direction = Literal["to", "from", "all"]
 DIRECTIONS: tuple[Direction, ...] = ("to", "from", "all")
-LEAST = 0.02  # the weight from which a line is drawn, unless another is asked for
-MOST_LINES = 500  # that are drawn at once, the strongest
-MOST_TOKENS = 40  # in a column
-BLOCK = 262_144  # weights that are looked at at a time
-# by a head's index, a first query and the one after the last: weights (query, key), and which of them the mask allows
+LEAST = 0.02  # the smallest weight that gets a line, unless the caller sets another
+MOST_LINES = 500  # lines drawn at once, the strongest
+MOST_TOKENS = 40  # tokens in a column
+BLOCK = 262_144  # weights examined at a time
+# (head index, first query, last query + 1) → weights (query, key), and which of them the mask allows
 Rows = Callable[[int, int, int], tuple[np.ndarray, np.ndarray]]
 
 
@@ -23,12 +23,16 @@ class Lines:
     """The lines of some heads, weakest first.
 
     Attributes:
-        head: (line,) int, index of the head. query, key: (line,) int, positions. weight: (line,) float32.
-        possible: how many lines the masks allow in this direction. left_out: how many of them are not among these
-            lines; crowded: how many of those have the weight, but no room; left_weight: the sum of the weights left
-            out. lost: weights that are not finite, which are in neither.
+        head: (line,) int, index of the head.
+        query, key: (line,) int, positions.
+        weight: (line,) float32.
+        possible: how many lines the masks allow in this direction.
+        left_out: how many of them are not among these lines.
+        crowded: how many of those are strong enough but were dropped for lack of room.
+        left_weight: the sum of the weights left out.
+        lost: allowed weights that are not finite, neither drawn nor counted as left out.
         readable: (token,) bool, which tokens a chosen token may attend to, or be attended to by, in one of the heads;
-            all if there is no chosen token.
+            all if no token is chosen.
     """
 
     head: np.ndarray
@@ -52,9 +56,13 @@ def strongest_lines(
     """Return the lines of weight `least` or more, at most `MOST_LINES`: the strongest.
 
     Args:
-        rows: the weights. heads: how many there are. shape: (queries, keys). tokens: the chosen ones.
+        rows: returns the weights.
+        heads: the number of heads.
+        shape: (queries, keys).
+        tokens: the chosen tokens.
         direction: "to": from the chosen tokens to what they attend to; "from": from what attends to them; "all": every
             pair.
+        least: the smallest weight that gets a line.
     """
     kept: list[np.ndarray] = []  # (4, line) float64: head, query, key, weight
     possible, lost, strong, total = 0, 0, 0, 0.0
@@ -87,7 +95,7 @@ def strongest_lines(
 def _blocks(
     rows: Rows, heads: int, shape: tuple[int, int], tokens: Sequence[int], direction: Direction
 ) -> Iterator[tuple[int, int, np.ndarray, np.ndarray]]:
-    """Yield head, first query, weights and what is allowed, of the chosen queries or the chosen keys."""
+    """Yield (head, first query, weights, which of them the mask allows) of the chosen queries or the chosen keys."""
     height = max(1, BLOCK // shape[1])
     for head in range(heads):
         if direction == "to":
@@ -111,11 +119,13 @@ def _strongest(found: np.ndarray) -> np.ndarray:
 def tokens_shown(
     lines: Lines, tokens: Sequence[int], chosen: Sequence[int], most: int = MOST_TOKENS
 ) -> tuple[int, ...]:
-    """Return the tokens to show: all of a short text; of a longer one the chosen ones, their neighbours, and the ends
-    of the strongest lines, as far as there is room.
+    """Return the tokens to show: all of a short text; in a longer one the chosen tokens, their neighbours, and the
+    ends of the strongest lines, as far as there is room.
 
     Args:
-        tokens: all of the text's, in order; of merged words the tokens that stand for them. chosen: some of these.
+        tokens: all tokens of the text, in order; for merged words, the token that stands for each word.
+        chosen: the chosen tokens, a subset of `tokens`.
+        most: the largest number of tokens to show.
     """
     if len(tokens) <= most:
         return tuple(tokens)

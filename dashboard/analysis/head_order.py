@@ -1,7 +1,7 @@
 """In which order a grid shows a model's heads: by layer, by a score, or by the similarity of what they do on a text.
 
-Similar heads attend alike: the distance of two heads is the Euclidean distance of the square roots of their weights
-(√2 times the Hellinger distance, added up over rows). Ward's method (1963) joins them into a tree, which is cut into
+Similar heads attend alike: the distance between two heads is the Euclidean distance between the square roots of their
+weights (for each row, √2 times the Hellinger distance). Ward's method (1963) joins them into a tree, which is cut into
 groups; within a group, heads that were joined first are neighbours.
 """
 
@@ -19,7 +19,7 @@ from dashboard.analysis.read_scores import are_readable, layers_read
 from dashboard.contracts.streams import Attention
 from dashboard.errors import MissingArrayError
 
-MOST_HEADS = 2000  # that are compared with one another: 16 MB of distances
+MOST_HEADS = 2000  # heads to compare with one another: 16 MB of distances
 Source = Literal["weights", "pictures"]
 
 
@@ -29,8 +29,8 @@ class SimilarHeads:
 
     Attributes:
         groups: the heads of each group, in the order of the tree. The group with the first head comes first.
-        source: what was compared: weights, or the small pictures of the heads, where the text is long or the run holds
-            no queries and keys.
+        source: what was compared: weights, or the heads' small pictures if the text is long or the run holds no queries
+            and keys.
     """
 
     groups: tuple[tuple[Head, ...], ...]
@@ -46,8 +46,8 @@ class SimilarHeads:
 
 
 def by_score(values: np.ndarray) -> tuple[Head, ...]:
-    """All heads, the one with the largest of these (layer, head) scores first; equal ones in the order of their layers,
-    those without a score last."""
+    """All heads by these (layer, head) scores, largest first. Heads of equal score keep the order of their layers;
+    heads without a score come last."""
     flat = np.asarray(values, dtype=np.float64).ravel()
     order = np.argsort(-np.where(np.isfinite(flat), flat, -np.inf), kind="stable")
     return _places(order.tolist(), values.shape[1])
@@ -57,7 +57,8 @@ def similar_heads(attention: Attention, aids: Aids, groups: int) -> SimilarHeads
     """Group the heads of a run by what they do on its text.
 
     Args:
-        aids: how their weights are read, if they are compared; pictures are of all tokens. groups: how many, at most.
+        aids: how to read the weights; if pictures are compared, they always cover all tokens.
+        groups: the largest number of groups.
 
     Raises:
         MissingArrayError: the run holds neither weights nor pictures, or the model has more than `MOST_HEADS` heads.
@@ -95,9 +96,13 @@ def _pictures(attention: Attention) -> np.ndarray:
 
 
 def _tree(features: np.ndarray) -> tuple[np.ndarray, list[int]]:
-    """The tree of (head, feature): (join, 2), the two nodes that each step joins, where step i makes node head + i; and
-    its leaves from left to right. Of two nodes, the one with the smaller first leaf stands left."""
-    from scipy.cluster.hierarchy import linkage  # scikit-learn brings it: import only when it is needed
+    """Join heads, given as (head, feature), into a tree.
+
+    Returns:
+        (join, 2), the two nodes that each step joins, where step i makes node head + i; and the leaves from left to
+        right. Of two nodes, the one with the smaller first leaf is on the left.
+    """
+    from scipy.cluster.hierarchy import linkage  # comes with scikit-learn; slow to import
 
     count = len(features)
     if count == 1:
@@ -111,7 +116,8 @@ def _tree(features: np.ndarray) -> tuple[np.ndarray, list[int]]:
 
 
 def _distances(features: np.ndarray) -> np.ndarray:
-    """(pair,) float64: the Euclidean distances of (head, feature), as scipy's `pdist` orders them, by one product."""
+    """(pair,) float64: Euclidean distances between rows of (head, feature), from one product, in the order of
+    scipy's `pdist`."""
     values = features.astype(np.float64)
     products = values @ values.T
     squares = np.diagonal(products)
@@ -121,7 +127,7 @@ def _distances(features: np.ndarray) -> np.ndarray:
 
 
 def _cut(children: np.ndarray, count: int, groups: int) -> list[list[int]]:
-    """The leaves of each of so many groups: those that stay apart when only the closest nodes are joined."""
+    """The leaves of each group when the closest nodes have been joined until `groups` are left."""
     parts: dict[int, list[int]] = {leaf: [leaf] for leaf in range(count)}
     for place, (one, other) in enumerate(children[: count - groups].tolist()):
         parts[count + place] = parts.pop(one) + parts.pop(other)

@@ -1,8 +1,8 @@
-"""Every head's scores over one text as the reading aids leave it: means over the rows and columns of its matrix.
+"""Every head's scores over one text with the reading aids applied: means over the rows and columns of its matrix.
 
 The scores are those of dashboard/analysis/head_scores.py. With words merged, "token" means a word: the previous one,
-the same one, the number of words between two. What is left out keeps its place in the text: if the token before is
-left out, a row has no previous token and does not count for that score. Neither does a row that keeps no weight at all.
+the same word, a distance in words. What is left out keeps its place in the text: if the token before is
+left out, a row has no previous token and does not count for that score. A row that keeps no weight counts for no score.
 """
 
 from __future__ import annotations
@@ -27,16 +27,19 @@ from dashboard.contracts.repeats import KINDS
 from dashboard.contracts.streams import Attention, Stream
 from dashboard.errors import MissingArrayError
 
-MOST_WEIGHTS = 10**6  # of all heads together, up to which they are computed while a person waits: about 0.1 s
+# weights of all heads together; above this, computing them takes too long while somebody waits (this many: about 0.1 s)
+MOST_WEIGHTS = 10**6
 
 
 @dataclass(frozen=True)
 class Places:
-    """What the scores look at in a matrix with these rows and columns.
+    """Which weights and rows of a matrix each score uses.
 
     Attributes:
-        where: (row, column) bool by score: the weights that it sums; asks: (row,) bool: the rows that it is a mean of.
-        apart: (row, column): tokens, or words, between a row and a column. allowed: (row, column) bool.
+        where: by score, (row, column) bool: the weights that the score sums.
+        asks: by score, (row,) bool: the rows that the score averages over.
+        apart: (row, column): distance between row and column, in tokens or words.
+        allowed: (row, column) bool: whether the mask allows the weight.
     """
 
     where: Mapping[str, np.ndarray]
@@ -46,7 +49,7 @@ class Places:
 
 
 def are_readable(attention: Attention) -> bool:
-    """Whether all heads' weights are there, and few enough to compute while a person waits."""
+    """Whether all heads' weights are there, and few enough to compute while somebody waits."""
     queries, keys = attention.shape
     if attention.layers * attention.heads * queries * keys > MOST_WEIGHTS:
         return False
@@ -124,7 +127,7 @@ def _places(reading: AttentionReading) -> Places:
     for name, found in zip(KINDS, marks.repeats.within(every, every, mask), strict=True):
         where[name] = none if found is None else found[np.ix_(rows, columns)]
     asks = {name: found.any(axis=1) for name, found in where.items()}
-    for name in MARKED:  # of all rows, if there is such a column
+    for name in MARKED:  # if there is such a column, every row counts
         asks[name] = np.full(len(rows), bool(where[name].any()))
     return Places(where, asks, np.abs(row - column), reading.allowed())
 

@@ -1,12 +1,12 @@
-"""The attention block of each layer: values, output projection, residual connection and LayerNorm, found in a forward.
+"""The attention block of each layer (values, output projection, residual connection, LayerNorm), found during a forward
+pass.
 
-Each part is found by what it computes, in the order of the calls, and tried on this text's numbers, never by the name
-of a class:
+Each part is recognised by what it computes on this text, in the order of the calls, never by its class name:
 
-- the output projection reads exactly what attention returned, and puts out that times its weights plus its bias;
+- the output projection reads exactly what attention returned, and returns that times its weights plus its bias;
 - the residual connection: a later module reads the projection's output plus what some module read before attention;
-- the block's LayerNorm reads that sum and puts out what its formula says, and the model goes on with its output: a
-  later module reads it plus what another module made of it. In a pre-norm model the sum itself goes on.
+- the block's LayerNorm reads that sum and returns what its formula says, and the model continues from its output: a
+  later module reads that output plus what another module computed from it. A pre-norm model continues from the sum.
 
 Whatever does not fit (a gate in between, heads of another width, attention and MLP added in one step) is not guessed.
 """
@@ -33,11 +33,13 @@ class AttentionBlock:
     """What one layer's attention block did with a text.
 
     Attributes:
-        value: (key_head, token, d_value) float32, with bias. attended: (token, head, d_value) float32, attention's
-            output. own: (head, token) float32, each token's weight on itself.
-        weight: (head · d_value, hidden) float32, of the output projection; None if that is not known.
+        value: (key_head, token, d_value) float32, with bias.
+        attended: (token, head, d_value) float32, attention's output.
+        own: (head, token) float32, each token's weight on itself.
+        weight: (head · d_value, hidden) float32, weights of the output projection; None if it was not found.
         residual: (token, hidden), what the projection's output is added to; None if no such sum was found.
-        total: (token, hidden), that sum. norm: the LayerNorm that reads it and with whose output the model goes on.
+        total: (token, hidden), that sum.
+        norm: the LayerNorm that reads the sum, if the model continues from its output.
     """
 
     value: torch.Tensor
@@ -62,10 +64,12 @@ def each_block(
     """Let the model read a text, and call `on_block` with each layer's block once its layer is computed.
 
     Args:
-        inputs: what the model reads. report: called with each layer, repeatedly if the text is long; may raise.
+        inputs: what the model reads.
+        report: called with each layer, repeatedly if the text is long; may raise.
+        on_block: called with each layer and its block.
 
     Returns:
-        Whether every layer had one; False if the model computes its attention by itself.
+        Whether every layer had a block; False if the model has its own attention code.
     """
     model, info = loaded.model, loaded.info
     known = model_probe(model, info)
@@ -81,29 +85,29 @@ def each_block(
 
 @dataclass
 class _Watcher(Recorder):
-    """Follows a forward, one block after the other."""
+    """Follows a forward pass, one block after the other."""
 
     on_block: OnBlock = lambda _layer, _block: None
     width: int = 0
     _search: _Search | None = None
-    _read: list[torch.Tensor] = field(default_factory=list)  # by modules, since the last output projection
+    _read: list[torch.Tensor] = field(default_factory=list)  # what modules read since the last output projection
 
     def compute(self, operands: Operands) -> torch.Tensor:
         self.finish()
         output, raw = self._tiles(operands.query.device).layer(operands, lambda: self.on_call(len(self.calls)))
-        self.calls.append(Call(operands.recipe, raw))  # without query and key, which nobody needs here
+        self.calls.append(Call(operands.recipe, raw))  # without query and key: no caller needs them
         self._search = _Search(AttentionBlock(operands.value, output, raw.rows[SELF]), self.width, self._read)
         return output
 
     def saw(self, module: nn.Module, given: list[torch.Tensor], output: Any) -> None:
-        """Take note of what a module read and made."""
+        """Note what a module read and returned."""
         if self._search is not None and self._search.see(module, given, output):
             self._read = []
         wide = [one for one in given if one.ndim and one.shape[-1] == self.width]
         self._read += [one for one in wide if not any(one is known for known in self._read)]
 
     def finish(self) -> None:
-        """Hand on the block that is open."""
+        """Report the block in progress, if there is one."""
         search, self._search = self._search, None
         if search is not None:
             self.on_block(len(self.calls) - 1, search.block)
@@ -122,7 +126,7 @@ def _watched(base: nn.Module, watcher: _Watcher) -> Iterator[None]:
 
 
 class _Search:
-    """Looks for the parts of one block in what the modules after attention read and make.
+    """Looks for the parts of one block in what the modules after attention read and return.
 
     Args:
         before: what modules read before attention.
@@ -132,12 +136,14 @@ class _Search:
         self.block, self._width = block, width
         self._before = list(before)
         self._projected: torch.Tensor | None = None
-        self._norm: nn.LayerNorm | None = None  # reads the sum; of the MLP, if the model goes on with the sum
+        self._norm: nn.LayerNorm | None = (
+            None  # the LayerNorm that reads the sum; in a pre-norm model, it belongs to the MLP
+        )
         self._normed: torch.Tensor | None = None
-        self._made: list[torch.Tensor] = []  # by modules after it
+        self._made: list[torch.Tensor] = []  # what modules after it returned
 
     def see(self, module: nn.Module, given: list[torch.Tensor], output: Any) -> bool:
-        """Try a module's call; return whether it was that of the output projection."""
+        """Examine a module's call; return whether it is the output projection's."""
         if self.block.weight is None:
             return self._try_projection(module, given, output)
         if self._projected is None or self.block.norm is not None:
@@ -153,7 +159,7 @@ class _Search:
         return False
 
     def _flat(self, states: Any) -> torch.Tensor | None:
-        """(token, hidden) of one text's states, whatever their other axes; None of anything else."""
+        """(token, hidden) of one text's states, whatever their other axes; None for anything else."""
         size = self.block.attended.shape[0] * self._width
         if not isinstance(states, torch.Tensor) or states.numel() != size or states.shape[-1] != self._width:
             return None
@@ -173,7 +179,7 @@ class _Search:
         return True
 
     def _try(self, module: nn.Module, states: torch.Tensor, output: Any) -> None:
-        """Try what a module reads as the sum, as what the LayerNorm reads, or as the next sum."""
+        """Check whether a module reads the sum, whether it is the LayerNorm, or whether it reads the next sum."""
         block = self.block
         if block.total is None:
             block.residual = self._added(states)
@@ -199,7 +205,7 @@ class _Search:
 
 
 def _close(found: torch.Tensor, *parts: torch.Tensor) -> bool:
-    """Whether (token, hidden) states are the sum of the parts; the last token is tried first."""
+    """Whether (token, hidden) states are the sum of the parts; the last token is checked first."""
     tolerance = TOLERANCE.get(found.dtype, max(TOLERANCE.values()))
     for rows in (slice(-1, None), slice(None)):
         ours = found[rows].float()
@@ -210,7 +216,7 @@ def _close(found: torch.Tensor, *parts: torch.Tensor) -> bool:
 
 
 def _normalises(module: nn.LayerNorm, states: torch.Tensor, normed: torch.Tensor) -> bool:
-    """Whether a LayerNorm is one over the hidden axis, and has put out what its formula says."""
+    """Whether a LayerNorm normalises the hidden axis, and has returned what its formula says."""
     if tuple(module.normalized_shape) != (states.shape[1],):
         return False
     gain, shift = (None if one is None else one.float() for one in (module.weight, module.bias))
@@ -224,7 +230,7 @@ def _weight(module: nn.Linear | Conv1D) -> torch.Tensor:
 
 
 def _is_linear(module: nn.Linear | Conv1D, weight: torch.Tensor, states: torch.Tensor, output: Any) -> bool:
-    """Whether a module's output is its input times these weights, plus its bias: tried on the last token."""
+    """Whether a module's output is its input times these weights, plus its bias, checked on the last token."""
     if not isinstance(output, torch.Tensor) or output.shape[-1] != weight.shape[1]:
         return False
     wanted, bias = states[0, -1].float() @ weight, getattr(module, "bias", None)

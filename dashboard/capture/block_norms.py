@@ -1,8 +1,8 @@
 """Norms of what each token gives another through the whole attention block: attention, residual connection, LayerNorm.
 
-The block's output at token i is LN(x_i + Σ_j a_ij + b_O), where a_ij = Σ_h α_h,ij f_h(x_j). LayerNorm is linear but for
-its standard deviation s_i, which is that of the whole sum: the vector that j gives i is L(a_ij) / s_i, and
-L(a_ii + x_i) / s_i for i itself, where L takes the mean off a vector and multiplies it by γ (Kobayashi et al. 2021,
+The block's output at token i is LN(x_i + Σ_j a_ij + b_O), where a_ij = Σ_h α_h,ij f_h(x_j). LayerNorm is linear except
+for s_i, the standard deviation of the whole sum: the vector that j gives i is L(a_ij) / s_i, and
+L(a_ii + x_i) / s_i for i itself, where L subtracts a vector's mean and multiplies by γ (Kobayashi et al. 2021,
 arXiv 2109.07152, section 3). The value's bias is in f; the output projection's bias and β belong to no token.
 """
 
@@ -19,7 +19,7 @@ from dashboard.capture.forward import as_float32
 from dashboard.capture.loader import LoadedModel
 from dashboard.capture.value_norms import pair_products, passed_on
 
-ROUNDING = 1e-6  # of float32 sums, relative
+ROUNDING = 1e-6  # relative rounding error of float32 sums
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,12 @@ class LayerBlock:
     """What the tokens of a text get in one layer.
 
     Attributes:
-        own: (2, token) float32, ‖a_ii + x_i‖, and the norm of the same past LayerNorm; others: (2, token), of
-            Σ a_ij over all j ≠ i as one vector. NaN where residual connection or LayerNorm were not found.
+        own: (2, token) float32; row 0: ‖a_ii + x_i‖; row 1: the same after LayerNorm.
+        others: (2, token) float32, the same for Σ a_ij over all j ≠ i as one vector. NaN where the residual connection
+            or the LayerNorm was not found.
         deviation: (token,) float32, s_i; NaN without a LayerNorm.
-        gram: (token, pair) float32, inner products of L(f_h(x)) of two heads; None without a LayerNorm or if they were
-            not asked for.
+        gram: (token, pair) float32, inner products of L(f_h(x)) of two heads; None without a LayerNorm, or if they were
+            not requested.
     """
 
     own: np.ndarray
@@ -43,11 +44,12 @@ class LayerBlock:
 def block_norms(
     loaded: LoadedModel, inputs: dict[str, torch.Tensor], report: Callable[[int], None], gram: bool
 ) -> list[LayerBlock | None]:
-    """Return each layer's norms, None for a layer whose output projection is not known.
+    """Return each layer's norms, None for a layer whose output projection was not found.
 
     Args:
-        inputs: what the model reads. report: called with each layer, repeatedly if the text is long; may raise.
-        gram: whether the inner products between heads are wanted.
+        inputs: what the model reads.
+        report: called with each layer, repeatedly if the text is long; may raise.
+        gram: whether to compute the inner products between heads.
     """
     layers: list[LayerBlock | None] = [None] * loaded.info.layers
 
@@ -83,8 +85,8 @@ def _of(block: AttentionBlock, gram: bool) -> LayerBlock:
 
 
 def _without_rounding(rest: torch.Tensor, whole: torch.Tensor) -> torch.Tensor:
-    """(token, hidden), with what only rounding left of the whole set to 0: the first token of a causal model attends to
-    itself alone."""
+    """(token, hidden), with vectors that are only rounding error of `whole` set to 0: the first token of a causal model
+    attends to itself alone."""
     return rest * (rest.norm(dim=1, keepdim=True) > ROUNDING * whole.norm(dim=1, keepdim=True))
 
 

@@ -1,7 +1,7 @@
 """Repeated random tokens, and what every head does with them: statistics alone, in one forward.
 
-The model reads a few random tokens twice, after its own beginning-of-text token. Nothing but repetition can be found
-in such a text, so a head that attends to what followed last time does so by induction (Elhage et al. 2021; Olsson et
+The model reads a few random tokens twice, after its own beginning-of-text token. Such a text has no structure but the
+repetition, so a head that attends to what followed last time does so by induction (Elhage et al. 2021; Olsson et
 al. 2022, arXiv 2209.11895).
 """
 

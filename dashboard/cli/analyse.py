@@ -145,7 +145,7 @@ def add(commands: Any) -> None:
 
 def _index(given: str) -> int:
     if not (given.isascii() and given.isdigit()):
-        raise argparse.ArgumentTypeError(f"{given} is not a whole number from 0")
+        raise argparse.ArgumentTypeError(f"{given} is not a whole number, 0 or more")
     return int(given)
 
 

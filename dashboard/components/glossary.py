@@ -22,13 +22,14 @@ GLOSSARY = MappingProxyType(
         "pair of tokens a weight from 0 to 1.",
         "query": "The token that looks: a row of the heatmap.",
         "key": "A token that is looked at: a column of the heatmap.",
-        "attention sink": "In some models, a place for attention that goes to no token. In those models, the weights "
-        "of a row add up to less than 1.",
+        "attention sink": "In some models, an extra place in the softmax that takes attention and belongs to no token, "
+        "so that the weights of a row add up to less than 1. (The first token is also called a sink if heads put "
+        "unused attention on it.)",
         "attention rollout": "Multiplies the attention of several layers, each mixed with the token itself, to see "
         "how much of each input token could reach a token through all of them.",
         "residual connection": "What a layer computes is added to the token's hidden state instead of replacing it.",
-        "LayerNorm": "Gives a hidden state mean 0 and standard deviation 1. Then each number is multiplied by a "
-        "learned one, and another is added.",
+        "LayerNorm": "Gives a hidden state mean 0 and standard deviation 1. Each number is then multiplied by a "
+        "learned factor, and a learned offset is added.",
         "mixing ratio": "The share that comes from other tokens: the norm of what they give together, divided by that "
         "norm plus the norm of what the token gets from itself.",
         "hidden state": "The list of numbers that stands for one token at one point of the model.",
@@ -43,7 +44,7 @@ GLOSSARY = MappingProxyType(
         "whole vocabulary add up to 100 %.",
         "rank": "A token's place when the vocabulary is sorted by probability. Rank 1 is the most likely token.",
         "surprisal": "How unexpected a token is: −ln of its probability, in nats. A token that the model is certain of "
-        "has 0 nats, one with a probability of 50 % has 0.69 nats.",
+        "has 0 nats; one with a probability of 50 % has 0.69 nats.",
         "prediction head": "The last part of a model. It turns a hidden state into a probability for every token.",
         "classification head": "The last part of a classifier. It turns hidden states into a logit for each label.",
         "logit": "A score before it is turned into a probability: any number; larger means more likely.",

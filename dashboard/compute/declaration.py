@@ -45,7 +45,7 @@ class Parameter:
         """Raise `BadSelectionError` or `BadRequestError` for a value out of bounds."""
         if self.of is not None:
             if isinstance(value, bool) or not isinstance(value, int):
-                raise BadRequestError(f"{self.name} is {value!r}; give a whole number from 0.")
+                raise BadRequestError(f"{self.name} is {value!r}; give a whole number, 0 or more.")
             check(self.of, value, run.counts()[self.of])
         elif self.choices and value not in self.choices:
             raise BadRequestError(f"{self.name} is {value!r}; choose one of {', '.join(map(str, self.choices))}.")

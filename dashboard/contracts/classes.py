@@ -51,7 +51,7 @@ class ClassHead:
             labels = raw.get("labels")
             if isinstance(labels, list) and labels and all(isinstance(label, str) for label in labels):
                 return cls(raw["of"], raw["scale"], tuple(labels))
-        raise RunShapeError("What the run says of its classes cannot be read. Run its text again.")
+        raise RunShapeError("The run's classes cannot be read. Run its text again.")
 
     def shape(self, tokens: int) -> tuple[int, ...]:
         """The shape of the logits for a text of so many tokens: (label,) or (token, label)."""

@@ -52,7 +52,9 @@ class DerivedRequest:
     def __post_init__(self) -> None:
         keys = (self.run,) if self.model == "" else (self.run, self.model)
         if not all(map(is_run_key, keys)) or not isinstance(self.kind, str) or not KIND.fullmatch(self.kind):
-            raise BadRequestError("The requested result names no run or no kind. Reload the page.")
+            raise BadRequestError(
+                "The requested result does not say which run it belongs to, or what to compute. Reload the page."
+            )
         if len(self.parameters) > MOST_PARAMETERS or not all(map(_is_parameter, self.parameters)):
             raise BadRequestError("The requested result has parameters that cannot be read. Reload the page.")
         object.__setattr__(self, "parameters", tuple(sorted((name, _plain(value)) for name, value in self.parameters)))

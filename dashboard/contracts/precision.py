@@ -12,9 +12,9 @@ from typing import Any
 FULL = "float32"
 CPU = "cpu"
 AUTO = "auto"  # the device: a GPU if there is one; the numbers: float32 on the CPU, the checkpoint's own on a GPU
-BYTES: Mapping[str, int] = MappingProxyType({"bfloat16": 2, "float16": 2, FULL: 4, "float64": 8})  # of one number
+BYTES: Mapping[str, int] = MappingProxyType({"bfloat16": 2, "float16": 2, FULL: 4, "float64": 8})  # bytes of one number
 LESS = ("bfloat16", "float16")  # dtypes of lower precision than float32
-DTYPES = (AUTO, FULL, *LESS)  # that a server can be set to
+DTYPES = (AUTO, FULL, *LESS)  # what a server can be set to
 DEVICES = (AUTO, CPU, "cuda", "mps")
 LONGEST_DEVICE = 80  # characters of a device's name
 CARD = "cuda:"  # prefix of one of several cards: "cuda:1"

@@ -13,9 +13,9 @@ from dashboard.contracts.precision import AUTO, BYTES, FULL
 from dashboard.errors import BadRequestError, BadTextError, EmptyTextError, TextTooLongError
 
 KEY_VERSION = 1  # version of how keys are made; never raised, since every stored run, link and list uses its key
-FIRST_FIELDS = frozenset({"model", "text", "revision", "text_pair", "options", "top_k"})  # in every key; see `_keyed`
+FIRST_FIELDS = frozenset({"model", "text", "revision", "text_pair", "options", "top_k"})  # part of every key: `_keyed`
 KEY_LENGTH = 64
-KEY_PATTERN = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")  # of a run's key
+KEY_PATTERN = re.compile(f"[0-9a-f]{{{KEY_LENGTH}}}")  # a run's key
 ALLOWED_CONTROLS = frozenset("\t\n\r")
 CHARACTERS_A_TOKEN = 64  # more than any text has per token
 LONGEST_NAME = 1_000  # characters of a model's name

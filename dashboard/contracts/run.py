@@ -313,8 +313,7 @@ class ModelRun(RunClasses):
         if self.corrected:
             raise MissingArrayError(
                 "An earlier version of this program computed this run and did not store this result. Run the text "
-                "again "
-                "to see it.",
+                "again to see it.",
                 again=True,
             )
 

@@ -31,7 +31,7 @@ from dashboard.errors import RunShapeError
 
 MOST_HEADS = 20_000  # layers × heads; the largest models have some 16,000
 SCORES = ("previous", "next", "self", "first", "entropy", "entropy_share", "distance", *KINDS)
-SHARES = ("previous", "next", "self", *KINDS)  # of the weight beyond the first token
+SHARES = ("previous", "next", "self", *KINDS)  # shares of the weight beyond the first token
 PREDICTED = ("top_ids", "top_logprobs", "entropy", "actual_logprob", "actual_rank")
 WORDS = (
     "fingerprint",
@@ -42,8 +42,8 @@ WORDS = (
 )  # fields of a header that are text, if present
 LONGEST_VOCABULARY = 32_000_000  # bytes of the texts of all tokens that the predictions name
 COMMA = ord(",")
-MOST_COMMAS = 10_000  # in these texts, beyond two for each token named: there is one between any two texts
-ROUNDING = 1e-3  # by which a weight or a probability may exceed 1
+MOST_COMMAS = 10_000  # commas in these texts, beyond two for each token named (one is between any two texts)
+ROUNDING = 1e-3  # how far a weight or a probability may exceed 1
 Shape = tuple[int | None, ...]  # None: any length
 Expected = tuple[str, Shape]  # dtype, shape
 
@@ -106,7 +106,7 @@ def _check_header(run: ModelRun) -> None:
             )
             spans = ((first, last) for first, last in token.unread)
             _require(
-                all(0 <= first <= last <= len(token.text) for first, last in spans), f"token {i} has an impossible mark"
+                all(0 <= first <= last <= len(token.text) for first, last in spans), f"token {i} has an invalid mark"
             )
     for kind, rows in header["recipes"].items():
         for layer, row in enumerate(rows):
@@ -231,7 +231,7 @@ def _check_widths(run: ModelRun) -> None:
             first = len(run.text) if len(run.texts) > 1 else None
             _require(
                 np.array_equal(stream.segments, segments_of(stream.tokens, first)),
-                "tokens belong to the wrong text",
+                "some tokens are assigned to the wrong text",
             )
     for attention in run.attentions.values():
         _check_weights(attention)
@@ -253,7 +253,8 @@ def _check_weights(attention: Attention) -> None:
         stored = recipes[layer].stored
         if stored:
             weights = attention.array(stored, "the attention weights")
-            _require(not ((weights < 0) | (weights > 1 + ROUNDING)).any(), f"weights of layer {layer} are not 0 to 1")
+            fits = not ((weights < 0) | (weights > 1 + ROUNDING)).any()
+            _require(fits, f"some weights of layer {layer} are outside 0 to 1")
         else:
             query, key = attention.query_and_key(layer)
             _require(query.shape[2] == key.shape[2], f"queries and keys of layer {layer} differ in width")
@@ -278,14 +279,15 @@ def _check_predictions(run: ModelRun) -> None:
     for mode in modes:
         ids, logprobs, ranks = (run.arrays[f"{mode}/{name}"] for name in ("top_ids", "top_logprobs", "actual_rank"))
         _require(
-            ids.shape == logprobs.shape and 1 <= ids.shape[1] <= MOST_CANDIDATES, f"“{mode}” has uneven predictions"
+            ids.shape == logprobs.shape and 1 <= ids.shape[1] <= MOST_CANDIDATES,
+            f"the arrays of “{mode}” differ in length, or hold more than {MOST_CANDIDATES} candidates",
         )
         _require(
             not np.isposinf(logprobs).any() and not (logprobs > ROUNDING).any(), f"“{mode}” has probabilities above 1"
         )
         actual = _actual(run, ranks)
         _require(
-            bool(np.isin(ids, known).all() and np.isin(actual, known).all()), f"“{mode}” names tokens without a text"
+            bool(np.isin(ids, known).all() and np.isin(actual, known).all()), f"“{mode}” has tokens without a text"
         )
 
 

@@ -85,5 +85,5 @@ def check_names(tokens: Mapping[str, Any], recipes: Mapping[str, Any]) -> None:
     lacking += [end for kind in recipes for end in ENDS[kind] if end not in tokens]  # type: ignore[index]
     if lacking:
         raise RunShapeError(
-            f"The run names the stream “{lacking[0]}” and lacks its tokens or its attention. Run its text again."
+            f"The run names the stream “{lacking[0]}” but lacks its tokens or its attention. Run its text again."
         )

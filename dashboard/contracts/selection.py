@@ -18,7 +18,7 @@ from dashboard.errors import BadSelectionError, ReplacedRunError
 
 Bound = Literal["token", "layer", "head"]
 LONGEST_STAMP = 64  # characters
-MOST_HEADS = 8  # that may be added to the selected one
+MOST_HEADS = 8  # heads that may be added to the selected one
 MOST_TOKENS = 20  # likewise
 REPLACED = "This run was computed again. Reload the page to see the new one."
 
@@ -45,7 +45,9 @@ class Index:
         if isinstance(value, str) and value.isascii() and value.isdigit():
             value = int(value[:9])
         if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 10**9:
-            raise BadSelectionError(f"The selection's {self.title} is {repr(value)[:40]}; give a whole number from 0.")
+            raise BadSelectionError(
+                f"The selection's {self.title} is {repr(value)[:40]}; give a whole number, 0 or more."
+            )
         return value
 
 
@@ -104,7 +106,7 @@ class Stamp:
             BadSelectionError: `value` is not a stamp.
         """
         if not isinstance(value, str) or len(value) > LONGEST_STAMP:
-            raise BadSelectionError(f"The selection's {self.title} names no run. Reload the page.")
+            raise BadSelectionError(f"The selection's {self.title} is not that of a run. Reload the page.")
         return value
 
 
@@ -208,7 +210,9 @@ class Selection:
             BadSelectionError: a field is missing or has a bad value.
         """
         if not isinstance(raw, Mapping) or not is_run_key(raw.get("run")):
-            raise BadSelectionError("The selection names no run. Reload the page, or run a text.")
+            raise BadSelectionError(
+                "The selection does not say which run it belongs to. Reload the page, or run a text."
+            )
         found: dict[str, Any] = {}
         for field in FIELDS:
             value = field.value_in(raw)

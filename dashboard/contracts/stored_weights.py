@@ -10,7 +10,7 @@ import math
 from dashboard.errors import TextTooLongError
 
 WEIGHTS_MEGABYTES = 150.0  # stored weights of one run, unless a setting says otherwise
-BYTES = 4  # of one weight: float32
+BYTES = 4  # bytes of one weight: float32
 
 
 def fitting_tokens(layers: int, heads: int, megabytes: float) -> int:

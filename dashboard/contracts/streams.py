@@ -152,8 +152,8 @@ class Stream(Holder):
             return self.array("residual_final", "the residual stream")
         if self.final_norm:
             raise MissingArrayError(
-                f"The stream before {self.title}'s final norm is not known for this family. "
-                "Take hidden_states[-1], which is past that norm."
+                f"The state before {self.title}'s final norm is not known for this family. "
+                "Use hidden_states[-1], which comes after that norm."
             )
         return self.hidden_states[-1]
 

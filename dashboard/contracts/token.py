@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-NO_SEGMENT = -1  # of a token that the tokenizer added: it belongs to none of the texts
+NO_SEGMENT = -1  # a token that the tokenizer added belongs to none of the texts
 UNREAD = 8  # index of `Token.unread` in a header row
 TokenSign = Literal["", "added", "continuation", "unknown", "mask"]
 

@@ -4,8 +4,8 @@ The file may come from anybody, so nothing in it is trusted unchecked (`contract
 place of another run: its key here is a hash of the file. Whoever submits the same text still gets what this server's
 own model computes.
 
-A safetensors file is mapped. The arrays of an npz file are checked by what their headers declare, and then copied into
-such a file, piece by piece; no array of it is in memory as a whole.
+A safetensors file is mapped. The arrays of an npz file are first checked by what their headers declare, then
+copied piece by piece into a safetensors file, so that no array is ever in memory as a whole.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ from dashboard.store.upgrades import upgraded
 LONGEST_NAME = 80  # characters of a file's name
 MOST_MEMBERS = 20_000  # arrays of an npz file: listing a million takes half a minute and half a gigabyte
 MEMBER = b"PK\x01\x02"  # what every line of an archive's list of members begins with
-PIECE = 1 << 20  # bytes that are read at a time
-HEADER_BYTES, HEADER_BYTES_A_TOKEN = 4_000_000, 1_000  # of the header of a run; parsed, it takes many times as much
+PIECE = 1 << 20  # bytes per read
+HEADER_BYTES, HEADER_BYTES_A_TOKEN = 4_000_000, 1_000  # most bytes of a run's header; parsed, it takes many times more
 HEADER_VALUES, HEADER_VALUES_A_TOKEN = 200_000, 40
 DERIVED, ATTENTION = f"{BESIDE}/", "/attention/"
-Room = Callable[[int], ExportFile]  # opens a file for so many bytes
+Room = Callable[[int], ExportFile]  # opens a file of a given size in bytes
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class ForeignRun:
     """A run that was read from a file.
 
     Attributes:
-        run: under its key on this server. left_out: what the file holds and the run does not, in words.
+        run: the run, under its key on this server.
+        left_out: what the file holds but the run does not, in words.
     """
 
     run: ModelRun
@@ -84,7 +85,7 @@ def read_foreign(path: Path, digest: str, name: str, most_tokens: int, most_byte
         raise
     except NewerRunError as error:
         raise NewerRunError(
-            f"{called} was made by a newer version of this program. Open it on such a server."
+            f"{called} was made by a newer version of this program. Open it on a server that runs that version."
         ) from error
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno != errno.EINVAL:  # EINVAL: a position before the file's start
@@ -119,7 +120,7 @@ def _read(path: Path, called: str, limits: HeaderLimits, most_tokens: int, most_
     with NpzFile(path) as stored:
         if stored.size > most_bytes:
             raise BadRequestError(
-                f"{called} takes {stored.size / 1e6:,.0f} MB unpacked; this server takes at most "
+                f"{called} needs {stored.size / 1e6:,.0f} MB unpacked; this server accepts at most "
                 f"{most_bytes / 1e6:,.0f} MB. Save the run without all attention weights."
             )
         said = stored.text("header", limits.bytes)
@@ -138,7 +139,7 @@ def _read(path: Path, called: str, limits: HeaderLimits, most_tokens: int, most_
 
 
 class _Declared(Mapping[str, np.ndarray]):
-    """Arrays of the types and shapes that an npz file declares, without any of their values and memory."""
+    """Arrays of the types and shapes that an npz file declares, without their values: they take no memory."""
 
     def __init__(self, layouts: Mapping[str, Layout]) -> None:
         self.layouts = layouts
@@ -162,7 +163,7 @@ def _check_tokens(run: ModelRun, called: str, most_tokens: int) -> None:
 
 
 def _members_at_most(path: Path) -> int:
-    """Return a number that an archive's members do not exceed, without listing them."""
+    """Return an upper bound on the number of members of an archive, without listing them."""
     found, before = 0, b""
     with path.open("rb") as file:
         while piece := file.read(PIECE):
@@ -172,8 +173,8 @@ def _members_at_most(path: Path) -> int:
 
 
 def _left_out(unknown: Sequence[str]) -> list[str]:
-    """Say in words what was left out: results and weights that are computed again when they are looked at, and the rest
-    by name."""
+    """What was left out, in words: results and weights, which are computed again when they are shown, and the rest by
+    name."""
     found = []
     if any(name.startswith(DERIVED) for name in unknown):
         found.append("its derived results, which are computed again when you open their tabs")

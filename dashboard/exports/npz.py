@@ -29,7 +29,7 @@ LENGTHS: Mapping[bytes, int] = MappingProxyType({b"\x01\x00": 2, b"\x02\x00": 4,
 MAGIC = b"\x93NUMPY"
 LONGEST_HEADER = 4_096  # bytes of one array's header
 LONGEST_NAME = 200  # characters of one array's name
-PIECE = 1 << 20  # bytes that are read at a time
+PIECE = 1 << 20  # bytes per read
 LETTER = 4  # bytes of a character of numpy's texts
 HEADER = re.compile(
     r"\{'descr': '(?P<type>[<|][a-zA-Z]\d+)', 'fortran_order': (?P<order>True|False), 'shape': \((?P<shape>[\d, ]*)\), "
@@ -40,7 +40,7 @@ METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # other methods may ask fo
 
 @dataclass(frozen=True)
 class Layout:
-    """What a member's header says of its array: type, shape, whether it is in column order, and its size in bytes."""
+    """What a member's header declares: type, shape, whether the array is in column order, and its size in bytes."""
 
     type: np.dtype[Any]
     shape: tuple[int, ...]
@@ -52,8 +52,8 @@ class NpzFile:
     """The members of an npz file by name; `with` closes it.
 
     Raises:
-        DamagedFileError: two members have the same name, one is not an array, or together they are out of proportion.
-            zipfile's own errors, if it is not an archive.
+        DamagedFileError: two members have the same name, one is not an array, or the unpacked size is implausible for
+            the file's size. zipfile's own errors, if it is not an archive.
     """
 
     def __init__(self, path: Path) -> None:
@@ -98,12 +98,12 @@ class NpzFile:
         """Yield the numbers of an array piece by piece, in row order.
 
         Raises:
-            DamagedFileError: they are in column order, or cut short.
+            DamagedFileError: the numbers are in column order, or cut short.
         """
         with self._archive.open(self._entries[name]) as stream:
             layout = self._layout(name, stream, texts=False)
             if layout.by_columns:
-                raise DamagedFileError(f"{_quoted(name)} is stored by columns, as no run is")
+                raise DamagedFileError(f"{_quoted(name)} is stored in column order, which no run uses")
             left = layout.size
             while left:
                 piece = stream.read(min(PIECE, left))
@@ -129,7 +129,10 @@ class NpzFile:
             sum(entry.file_size for entry in found.values()),
         )
         if packed > size or whole > MOST_EXPANSION * size:
-            raise DamagedFileError(f"{size:,} bytes are said to hold {packed:,}, which make {whole:,}")
+            raise DamagedFileError(
+                f"its {packed:,} compressed bytes unpack to {whole:,}, which cannot be right for a file of {size:,} "
+                "bytes"
+            )
         return found
 
     def _read(self, name: str, texts: bool) -> np.ndarray:
@@ -146,7 +149,7 @@ class NpzFile:
         start = stream.read(len(MAGIC) + 2)
         digits = LENGTHS.get(start.removeprefix(MAGIC))
         if not start.startswith(MAGIC) or digits is None:
-            raise DamagedFileError(f"{_quoted(name)} is no array")
+            raise DamagedFileError(f"{_quoted(name)} is not an array")
         length = int.from_bytes(stream.read(digits), "little")
         if length > LONGEST_HEADER:
             raise DamagedFileError(f"{_quoted(name)} has a header of {length:,} bytes")
@@ -154,12 +157,12 @@ class NpzFile:
         size = whole - len(start) - digits - length
         if math.prod(shape) * kind.itemsize != size or max(shape, default=0) > whole:
             sides = " × ".join(f"{side:,}" if side < 10**12 else "10¹² or more" for side in shape[:4])
-            raise DamagedFileError(f"{_quoted(name)} is said to be {sides}, and has {size:,} bytes")
+            raise DamagedFileError(f"{_quoted(name)} declares the shape {sides} but has {size:,} bytes")
         return Layout(kind, shape, by_columns, size)
 
 
 def _is_plain(name: str) -> bool:
-    """Whether a name leads to no other place than itself if somebody unpacks the file: no `..`, `/x` or `C:\\x`."""
+    """Whether unpacking a file of this name stays inside the target folder: no `..`, `/x` or `C:\\x`."""
     parts = name.split("/")
     fits = len(name) <= LONGEST_NAME and name.isprintable() and not set(name) & set("\\:")
     return fits and all(part not in ("", ".", "..") for part in parts)
@@ -170,10 +173,10 @@ def _quoted(name: str) -> str:
 
 
 def _parsed(name: str, raw: bytes, texts: bool) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
-    """(type, shape, whether in column order) that a header declares: of numbers or, with `texts`, of text."""
+    """(type, shape, whether in column order) that the header of an array of numbers (`texts`: of text) declares."""
     found = HEADER.fullmatch(raw.decode("latin-1"))
     if found is None:
-        raise DamagedFileError(f"{_quoted(name)} is no array of numbers")
+        raise DamagedFileError(f"{_quoted(name)} is not an array of numbers")
     kind = np.dtype(found["type"])
     if (kind.kind != "U" or kind.itemsize == 0) if texts else kind not in READABLE:
         raise DamagedFileError(f"{_quoted(name)} is an array of {found['type']}")

@@ -92,8 +92,8 @@ def with_segments(table: Table, segments: np.ndarray) -> Table:
 
 SEGMENT_OF = {"Position": "Segment", "Query": "Query segment", "Key": "Key segment"}  # by the column of the positions
 TEXT_COLUMNS = (  # headings of columns that hold text, in every file
-    *("Text", "Second text", "Run", "Token", "Label", "Likeliest", "Likeliest's label", "Notes"),
-    *("Query token", "Key token", "Query label", "Key label", "Place", "Came next", "Stands there"),
+    *("Text", "Second text", "Run", "Token", "Label", "Likeliest", "Label of the most likely token", "Notes"),
+    *("Query token", "Key token", "Query label", "Key label", "Place", "Came next", "Actual token"),
     *("Pattern", "Class", "Drawn", "Dimension or term"),
 )
 

@@ -49,7 +49,7 @@ COLUMNS = (
     Column("Likeliest"),
     Column("Probability of the most likely token", "%"),
     Column("Label"),
-    Column("Likeliest's label"),
+    Column("Label of the most likely token"),
     Column("Notes"),
     Column("Perplexity"),
     Column("Text"),

@@ -26,7 +26,7 @@ class KeptFiles:
     Args:
         folder: created with mode 0700.
         max_bytes, pinned, budget: as in `RunStore`.
-        close_gone: closes files that are still open after someone deleted or replaced them: they take room until then.
+        close_gone: closes files that are still open after someone deleted or replaced them; until then they take room.
 
     Raises:
         SettingsError: the folder cannot be created or written.
@@ -79,10 +79,11 @@ class KeptFiles:
         """Write a file whole, then delete others until everything fits.
 
         Args:
-            metadata: `name` among them. mapped: the arrays are in a file already, and are copied one at a time.
+            metadata: must include `name`.
+            mapped: whether the arrays are in a file already; they are then copied one at a time.
 
         Raises:
-            RunShapeError: an array of a type that no file holds. DashboardError: the disk is full.
+            RunShapeError: an array has a type that files cannot hold. DashboardError: the disk is full.
         """
         while True:
             try:
@@ -109,7 +110,7 @@ class KeptFiles:
         """Delete derived results, then the least recently used runs, until everything fits, pinned ones last; the item
         called `keep` was just saved and stays, with its run.
 
-        Files being written count, too, and so do those that killed writers left, until they are swept. If the disk is
+        Unfinished files count, too, also those of killed writers until they are swept. If the disk is
         smaller than the store may be, runs are deleted until the reserve is free again.
         """
         self._close_gone()

@@ -1,4 +1,4 @@
-"""Runs that visitors opened from files: how many, and of what size, the store keeps of one visitor.
+"""Runs that visitors opened from files: how many runs, and how many bytes, the store keeps for one visitor.
 
 A run file costs its sender nothing, and runs that are sent again and again would push out those of everybody else. A
 visitor's list says which runs in it came from their files (`store/visits.py`); those that are still in the store count.
@@ -16,17 +16,17 @@ from dashboard.store.run_store import RunStore
 from dashboard.store.visits import VisitorLists
 
 MOST_FILES = 100
-VISITORS_SHARE = 0.25  # of what all saved runs may take, for the run files of a single visitor
+VISITORS_SHARE = 0.25  # share of the room for all saved runs that one visitor's run files may take
 WHAT_TO_DO = "Delete some of them in Recent, then open this one again."
 
 
 @dataclass(frozen=True)
 class UploadedRuns:
-    """The run files of all visitors. `most_bytes`: what those of one visitor may take; a single one is never too large.
+    """The run files of all visitors. `most_bytes`: the limit for one visitor; it does not apply to the first file.
 
     Raises (from the methods):
-        NoSpaceError: this visitor has as many as are kept. BadRequestError: the browser is no visitor (it has no
-            cookie). OSError: the visitor's list cannot be read or written.
+        NoSpaceError: this visitor has reached the limit. BadRequestError: the browser has no visitor's cookie.
+        OSError: the visitor's list cannot be read or written.
     """
 
     store: RunStore
@@ -35,11 +35,11 @@ class UploadedRuns:
 
     @classmethod
     def from_settings(cls, settings: Settings, store: RunStore, visitors: VisitorLists) -> UploadedRuns:
-        """Make those of this server."""
+        """Make the limits of this server."""
         return cls(store, visitors, int(VISITORS_SHARE * settings.store_gigabytes * 1e9))
 
     def check(self, visitor: str, size: int) -> None:
-        """Raise what `adopt` would raise now for a run of this many bytes."""
+        """Raise now what `adopt` would raise for a run of this many bytes."""
         self._check((key for key, visit in self.visitors.of(visitor).items() if visit.uploaded), size)
 
     def adopt(self, visitor: str, run: ModelRun) -> None:
@@ -56,10 +56,11 @@ class UploadedRuns:
         kept = [found.bytes for found in map(self.store.summary, keys) if found is not None]
         if len(kept) >= MOST_FILES:
             raise NoSpaceError(
-                f"This server keeps {MOST_FILES} run files of one person, and has as many of yours. {WHAT_TO_DO}"
+                f"This server stores up to {MOST_FILES} run files per visitor, and you have reached that number. "
+                f"{WHAT_TO_DO}"
             )
         if kept and sum(kept) + size > self.most_bytes:
             raise NoSpaceError(
-                f"Your run files take {sum(kept) / 1e6:,.1f} MB on this server, and this one would take "
-                f"{size / 1e6:,.1f} MB more; it keeps {self.most_bytes / 1e6:,.1f} MB of one person. {WHAT_TO_DO}"
+                f"Your run files take {sum(kept) / 1e6:,.1f} MB on this server, and this one needs {size / 1e6:,.1f} "
+                f"MB more; the limit per visitor is {self.most_bytes / 1e6:,.1f} MB. {WHAT_TO_DO}"
             )

@@ -37,13 +37,17 @@ GRID = Choice(
     ),
     shared=True,
     beside=True,
-    help="The score is the one that colours the grid in Heads; without a colour, the one that sorts its table.",
+    help="Uses the score that colours the grid in Heads; if none does, the score that sorts the table there.",
 )
 GROUPS = Number("groups", "Number of groups", 1, 20, 8, 1, shared=True, beside=True, when=(("grid", (ALIKE,)),))
 ORDER: tuple[Control, ...] = (GRID, GROUPS)
 ORDER_OF_TABLE = tuple(replace(control, beside=False) for control in ORDER)  # for Heads, whose table has the groups
-SHARED: tuple[Control, ...] = (*ORDER, *AIDS)  # of the Attention card
-OF_HEADS: tuple[Control, ...] = (head_sources.SOURCE, head_sources.COLOUR, head_sources.SORT)  # of its tab Heads
+SHARED: tuple[Control, ...] = (*ORDER, *AIDS)  # controls of the Attention card
+OF_HEADS: tuple[Control, ...] = (
+    head_sources.SOURCE,
+    head_sources.COLOUR,
+    head_sources.SORT,
+)  # controls of its tab Heads
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def order_of(context: Context) -> GridOrder:
         if grid == ALIKE:
             return _alike(context)
         if grid == SCORE:
-            why = "By layer: the scores on random tokens are computed when the tab Heads asks for them."
+            why = "By layer for now: open the Heads tab to compute the scores on random tokens."
             return _by_score(context) or GridOrder((places,), why, False)
     except MissingArrayError as error:
         return GridOrder((places,), f"By layer: {error}", False)
@@ -90,10 +94,12 @@ def _alike(context: Context) -> GridOrder:
     many = len(found.groups)
     groups = f"{many} groups of heads that attend alike" if many > 1 else "One group, similar heads side by side"
     if found.source == "pictures":
-        compared = "their small pictures, all tokens"
+        compared = "their small pictures, which cover all tokens"
     else:
-        compared = "their weights on this text" + ("" if aids == NO_AIDS else ", as the reading aids leave them")
-    return GridOrder(found.groups, f"{groups} (Ward’s method; compared: √ of {compared}).")
+        compared = "the square roots of their weights on this text" + (
+            "" if aids == NO_AIDS else ", with the reading aids applied"
+        )
+    return GridOrder(found.groups, f"{groups} (Ward’s method; compared: {compared}).")
 
 
 def _by_score(context: Context) -> GridOrder | None:
@@ -113,7 +119,9 @@ def _by_score(context: Context) -> GridOrder | None:
     read = aids_of(context.attention, context.options) != NO_AIDS
     of = "on random tokens" if is_probe else "on this text" + (", as the reading aids leave it" if read else "")
     if name not in scores.values:
-        raise MissingArrayError(f"Random tokens have no score “{HEADINGS[name]}”. Choose another one in Heads.")
+        raise MissingArrayError(
+            f"There is no score “{HEADINGS[name]}” for random tokens. Choose another score in Heads."
+        )
     said = f"By {SORTED_BY[name]} {of}, the largest first, row by row."
     return GridOrder((by_score(scores.values[name]),), said)
 

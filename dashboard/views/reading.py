@@ -52,7 +52,7 @@ ATTENTION_SHARE = Number(
     0.05,
     shared=True,
     when=(("of", ("rollout",)),),
-    help="In every layer, the rest is the residual stream, which passes on each token; the paper uses half.",
+    help="The rest is the residual stream, which passes each token on unchanged. Abnar & Zuidema (2020) use 0.5.",
 )
 SPECIAL = Switch("special", "Leave out special tokens", shared=True, needs="special")
 FIRST = Switch("first", "Leave out the first token", shared=True, needs="several")
@@ -247,9 +247,10 @@ def in_force(reading: AttentionReading) -> str:
     if aids.direction != "all":
         texts = {"a": "first", "b": "second"}
         query, key = (texts[letter] for letter in aids.direction)
-        said.append(f"Only from the {query} text to the {key} ({'→'.join(aids.direction.upper())}).")
+        where = f"within the {query} text" if query == key else f"from the {query} text to the {key}"
+        said.append(f"Only {where} ({'→'.join(aids.direction.upper())}).")
     if aids.words:
-        said.append("Words: weights to pieces are added, those from pieces averaged.")
+        said.append("Words: weights to the pieces of a word are added, and weights from them are averaged.")
     return " ".join(said)
 
 
@@ -299,13 +300,13 @@ def how_of(reading: AttentionReading) -> str:
 def sums_of(reading: AttentionReading) -> str:
     """What a row adds up to, as a clause."""
     if reading.aids.sums:
-        return "the weights that are kept in a row add up to 1 again"
+        return "each row's remaining weights add up to 100\u00a0% again"
     if reading.aggregate in ("max", "max-all"):
-        return "a row of largest weights may add up to more than 1"
+        return "a row of largest weights may add up to more than 100\u00a0%"
     if reading.aids.leaves_out:
-        return "a row adds up to the attention that is kept, at most 1"
+        return "a row adds up to the attention that remains, at most 100\u00a0%"
     if reading.has_sinks:
-        return "a row adds up to less than 100\u00a0%, the rest goes to the attention sink"
+        return "a row adds up to less than 100\u00a0%; the rest goes to the attention sink"
     return "a row adds up to 100\u00a0%"
 
 

@@ -107,7 +107,7 @@ class ViewState:
         differ from their defaults. An unknown choice becomes the default.
 
         Raises:
-            BadSelectionError: it names no run, or an index is not a number.
+            BadSelectionError: it does not say which run it belongs to, or an index is not a number.
         """
         query = todays(raw, views)
         options = {view.name: view.options_in(query) for view in views}

@@ -222,7 +222,7 @@ def candidates_table(prediction: Prediction, count: int | None, what: str, whole
     """One row per candidate, most likely first; the actual token comes last if it is not among them.
 
     Args:
-        count: how many candidates, None for all that are kept. what: "Came next" or "Stands there".
+        count: how many candidates, None for all that are kept. what: "Came next" or "Actual token".
         known: labels of the text's own tokens, which no other token may have.
     """
     candidates = prediction.candidates[:count]

@@ -308,9 +308,7 @@ def _strip() -> html.Section:
         ["0", html.Span(swatches, className="swatches"), "12 nats or more"], className="legend", id=ids.STRIP_LEGEND
     )
     title, caption = html.H2("Tokens", id=ids.STRIP_TITLE), html.Span("", id=ids.STRIP_CAPTION, className="caption")
-    back = _quiet(
-        "Show its text again", ids.SHOWN_TEXT, title="Put the text of the run that is shown back into the box"
-    )
+    back = _quiet("Restore the run's text", ids.SHOWN_TEXT, title="Put the text of the displayed run back into the box")
     differs = html.Div([html.Span(""), back], id=ids.NOT_RUN, className="not-run")
     classes = html.Div(id=ids.STRIP_CLASSES, className="legend classes-legend", hidden=True)
     head = html.Div([title, caption, differs, legend, classes], className="strip-head")

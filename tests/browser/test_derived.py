@@ -64,7 +64,7 @@ def test_two_positions_are_computed_at_once_and_are_those_of_the_whole_run(
     person: Person, whole: ModelRun, bare: ModelRun
 ) -> None:
     person.load(f"?run={bare.key}&token=5&second=9&layer=2&head=0").settled()
-    expect(person.at("prediction-footer")).to_contain_text(re.compile("stands there.*stands there"))
+    expect(person.at("prediction-footer")).to_contain_text(re.compile("actual token.*actual token"))
     for position in (5, 9):
         found = person.server.store.derived(
             DerivedRequest.of(bare.key, "masked-prediction", position=position), bare.stamp

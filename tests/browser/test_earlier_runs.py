@@ -53,7 +53,7 @@ def test_an_earlier_run_says_so_and_is_run_again(person: Person) -> None:
 def test_an_earlier_run_that_the_form_cannot_ask_for_has_no_button(person: Person) -> None:
     run = saved(person, "first", numbers=1)
     person.open_run(run, token=1, layer=0, head=0)
-    expect(person.at("outdated")).to_contain_text("capture the text again where it was captured")
+    expect(person.at("outdated")).to_contain_text("run the text again where this run was made")
     expect(person.at("outdated").get_by_role("button")).to_have_count(0)
 
 

@@ -69,7 +69,7 @@ def test_the_count_that_comes_later_cuts_nothing(person: Person, causal: ModelRu
     with without_cards(person):
         for width in range(840, 901, 5):
             person.page.set_viewport_size({"width": width, "height": 844})
-            for words in ("counting …", "18 of 4,096 tokens", "1", "counted on run · limit 4,096 tokens"):
+            for words in ("counting …", "18 of 4,096 tokens", "1", "counted when you press Run · limit 4,096 tokens"):
                 person.page.evaluate(
                     "(words) => { document.getElementById('token-count').textContent = words; }", words
                 )
@@ -86,7 +86,7 @@ def test_a_count_that_takes_the_server_too_long_is_asked_for_again(person: Perso
     expect(person.at("token-count")).to_contain_text("0 of")
     person.page.route("**/count", lambda route: route.fulfill(content_type="application/json", body=answers.pop(0)))
     person.at("text").press_sequentially("x")
-    expect(person.at("token-count")).to_have_text("counted on run · limit 4,096 tokens")
+    expect(person.at("token-count")).to_have_text("counted when you press Run · limit 4,096 tokens")
     expect(person.at("token-count")).to_have_text("7 of 4,096 tokens")
     assert answers == []
 

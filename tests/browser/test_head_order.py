@@ -52,7 +52,9 @@ def test_similar_heads_stand_in_groups_and_a_link_keeps_them(person: Person, cau
     assert before == [[f"{layer}.{head}" for head in range(9)] for layer in range(30)]
     arrange(person, "in groups")
     expect(person.at(TITLE)).to_have_text("All heads, in groups")
-    said = "8 groups of heads that attend alike (Ward’s method; compared: √ of their weights on this text)."
+    said = (
+        "8 groups of heads that attend alike (Ward’s method; compared: the square roots of their weights on this text)."
+    )
     expect(person.at(NOTE)).to_have_text(said)
     groups = similar_heads(causal.attention_of(), NO_AIDS, 8).groups
     rows = seen(person)
@@ -125,7 +127,7 @@ def test_the_table_has_the_groups_and_a_click_on_their_heading_sorts(person: Per
     options = {"attention-grid": "alike", "attention-groups": 3, "attention-first": "on"}
     person.open_run(causal, token=15, layer=24, head=4, attention="heads", **options)
     expect(person.at(NOTE)).to_contain_text("3 groups of heads that attend alike")
-    expect(person.at(NOTE)).to_contain_text("as the reading aids leave them")
+    expect(person.at(NOTE)).to_contain_text("with the reading aids applied")
     groups = similar_heads(causal.attention_of(), Aids(first=True), 3)
     numbers = groups.group_of(30, 9)
     person.page.locator('#heads-rows .ag-header-cell[col-id="group"]').click()

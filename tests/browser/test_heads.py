@@ -231,7 +231,7 @@ def test_scores_follow_the_reading_aids_and_pictures_say_that_they_do_not(person
     open_heads(person, causal, **{"heads-sort": "self", "attention-first": "on", "attention-sums": "on"})
     caption = person.page.locator("#heads-heading .caption")
     expect(caption).to_contain_text(
-        "The first token left out. Each row adds up to 1 again. Patterns are of all tokens."
+        "The first token left out. Each row adds up to 1 again. Patterns always use all tokens."
     )
     weights = causal.attention(24, 4).astype(np.float64)[1:, 1:]
     own = (np.diagonal(weights) / weights.sum(axis=1)).mean()

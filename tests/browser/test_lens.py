@@ -161,4 +161,4 @@ def test_a_masked_position_is_asked_for_by_itself(open_page: Callable[..., Perso
     person.open_run(masked, token=5, layer=3, head=0, **{"lens-mode": "masked"}).open_tab("prediction", "lens")
     expect(person.title("lens")).to_contain_text(re.compile(r"^With .+\s\(5\) masked: "))
     enlarged(person)
-    expect(person.at("lens-panel")).to_contain_text("The selected token alone.")
+    expect(person.at("lens-panel")).to_contain_text("Only the selected token.")

@@ -64,7 +64,7 @@ def test_models_in_a_folder_run_like_any_other(person: Person, weights: Path) ->
             "7 of 64 tokens",
             "no token predictions",
         ),
-        ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted on run", "most likely:"),
+        ("tiny.gguf", "folder:weights/tiny.gguf", "causal", "counted when you press Run", "most likely:"),
         ("team/tuned", "folder:weights/team/tuned", "causal", "5 of 64 tokens", "most likely:"),
     )
     before = None

@@ -129,7 +129,7 @@ def test_a_pre_norm_model_says_why_it_has_no_layernorm_here(person: Person, caus
     open_norms(person, causal)
     choose(person, "layernorm")
     body = person.at("norms-body")
-    expect(body).to_contain_text("no LayerNorm stands after the sum of attention and residual", timeout=60_000)
+    expect(body).to_contain_text("no LayerNorm follows the sum of attention and residual", timeout=60_000)
     choose(person, "residual")
     expect(person.title("norms")).to_contain_text("Layer 23, all heads with residual connection: what ·to (15)")
     expect(person.at("norms-footer")).to_contain_text("mixing ratio")

@@ -41,7 +41,7 @@ def test_another_text_is_said_and_the_one_that_is_shown_comes_back(person: Perso
     person.type_text("A new text")
     person.choose_model("minilm-l6")
     expect(line).to_contain_text(f"by {causal.model.title}. Press Run to read the new text.")
-    person.page.get_by_role("button", name="Show its text again").click()
+    person.page.get_by_role("button", name="Restore the run's text").click()
     expect(line).to_be_hidden()
     expect(person.at("text")).to_have_value(causal.text)
     assert person.page.evaluate("() => dashboardApp.written().model") == "smollm2-135m"
@@ -66,7 +66,7 @@ def test_it_is_gone_when_the_text_is_run_and_back_after_an_error(person: Person,
     person.press_run()
     expect(person.notice()).to_contain_text("There is no text to run")
     expect(line).to_contain_text("The figures show the run of “Now it is run.”")
-    person.page.get_by_role("button", name="Show its text again").click()
+    person.page.get_by_role("button", name="Restore the run's text").click()
     expect(person.notice()).to_be_empty()
     expect(person.at("strip-title")).to_have_text("Tokens")
 
@@ -78,7 +78,7 @@ def test_an_error_that_is_put_aside_at_once_is_no_lost_run(person: Person, causa
     person.page.clock.install()
     person.press_run()
     expect(person.notice()).to_contain_text("There is no text to run")
-    person.page.get_by_role("button", name="Show its text again").click()
+    person.page.get_by_role("button", name="Restore the run's text").click()
     expect(person.notice()).to_be_empty()
     person.page.clock.fast_forward(5000)
     expect(person.at("strip-title")).to_have_text("Tokens")

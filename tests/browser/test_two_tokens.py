@@ -91,4 +91,4 @@ def test_both_masked_positions_of_a_long_text_are_computed(person: Person) -> No
     )
     expect(person.page.locator("#prediction-graph .bars .point")).to_have_count(20)
     expect(person.at("prediction-heading")).to_contain_text("131")
-    expect(person.at("prediction-footer")).to_contain_text("stands there")
+    expect(person.at("prediction-footer")).to_contain_text("actual token")

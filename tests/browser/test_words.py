@@ -37,7 +37,7 @@ def test_the_question_mark_by_keyboard(person: Person, causal: ModelRun) -> None
         f"In layer 23, head 0, ·to (15) attends most to ·Mary ({weights.argmax()}): weight {weights.max():.3f}, where "
         f"1 would be all of its attention.",
         "Each of the 18 rows is a token that looks (query), each of the 18 columns a token that is looked at (key); a "
-        "row adds up to 1.",
+        "row adds up to 100 %.",
     ]
     press("Tab")
     term = person.page.locator("#attention-panel .term").first

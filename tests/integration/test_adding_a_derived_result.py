@@ -122,8 +122,8 @@ def test_what_stops_it_reaches_the_caller(run: ModelRun) -> None:
     [
         ({}, BadRequestError, "takes these parameters: first. Given were: none. Give exactly those."),
         ({"first": 3, "more": 1}, BadRequestError, "takes these parameters: first. Given were: first, more."),
-        ({"first": "3"}, BadRequestError, "first is '3'; give a whole number from 0."),
-        ({"first": True}, BadRequestError, "first is True; give a whole number from 0."),
+        ({"first": "3"}, BadRequestError, "first is '3'; give a whole number, 0 or more."),
+        ({"first": True}, BadRequestError, "first is True; give a whole number, 0 or more."),
         ({"first": 99}, BadSelectionError, "There is no token 99 in this run"),
     ],
 )

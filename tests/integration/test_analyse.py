@@ -186,8 +186,8 @@ def test_a_report_has_the_tabs_whose_results_were_derived(folder: Path) -> None:
             "Write a kind and NAME=VALUE for each of its parameters, once.",
         ),
         (["masked-prediction", "position=99"], 1, "There is no token 99 in this run"),
-        (["masked-prediction", "position=x"], 1, "position is 'x'; give a whole number from 0."),
-        (["masked-prediction", "position=-1"], 1, "position is '-1'; give a whole number from 0."),
+        (["masked-prediction", "position=x"], 1, "position is 'x'; give a whole number, 0 or more."),
+        (["masked-prediction", "position=-1"], 1, "position is '-1'; give a whole number, 0 or more."),
     ],
 )
 def test_a_derived_result_that_cannot_be_had_is_said(

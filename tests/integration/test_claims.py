@@ -155,7 +155,10 @@ def test_a_name_comes_again() -> None:
     before = plain.probability(15, name)
     assert int(plain.logits[15].argmax()) == name
     said(f'after "… a bottle of milk to": `·Mary`, {percent(before)}')
-    said("With this head's output set to zero, that probability falls to " + percent(plain.without(23, 0, 15, name)))
+    said(
+        "(the page cannot do this; the number was computed in Python), that probability falls to "
+        + percent(plain.without(23, 0, 15, name))
+    )
     assert plain.without(23, 0, 15, name) < before
 
 
@@ -253,7 +256,9 @@ def test_what_followed_last_time() -> None:
     said("the model predicts `·dear` with a probability of " + percent(plain.probability(11, dear)))
     assert (plain.attentions[:, :, 11, 4] > 0.4).sum() > 5
     said("Several heads do the same here")
-    said("without this one the probability is " + percent(plain.without(18, 6, 11, dear)))
+    said(
+        "so removing this one alone changes little: the probability is then " + percent(plain.without(18, 6, 11, dear))
+    )
 
     logprobs = plain.logits.log_softmax(-1)
     places = [i for i, text in enumerate(texts) if text == " dear"]

@@ -209,12 +209,12 @@ def test_what_was_filled_later_goes_with_the_run(client: FlaskClient, settings: 
     ("path", "status", "words"),
     [
         ("figure/nothing.html?QUERY", 404, "There is no figure"),
-        ("figure/attention.html", 400, "names no run"),
+        ("figure/attention.html", 400, "does not say which run"),
         ("figure/attention.csv?run=" + "0" * 64 + "&token=0&layer=0&head=0", 404, "no longer has that run"),
         ("figure/attention.html?QUERY&layer=99", 400, "no layer 99"),
         ("figure/attention.exe?QUERY", 404, "There is no file"),
         ("run.pickle?QUERY", 404, "There is no file"),
-        ("report.html?token=1", 400, "names no run"),
+        ("report.html?token=1", 400, "does not say which run"),
     ],
 )
 def test_errors_are_plain_sentences(

@@ -90,7 +90,7 @@ def test_which_other_heads_find_the_origin() -> None:
     finds = ((texts[most] == texts[atoms]) & (most < arrow)).all(-1)
     assert [(int(layer), int(head)) for layer, head in np.argwhere(finds)] == [(layer, 5) for layer in range(5, 11)]
     assert f"each of the {len(atoms)} atoms" in ATOMS
-    assert f"no other of the {finds.size} heads" in ATOMS
+    assert f"no other head among the {finds.size}" in ATOMS
     assert plain.model.config.num_hidden_groups == 1, "one set of weights for all layers"
     assert (plain.attentions[:, :, 45, 6].mean(0).argmax()) == 5, "the column that stands out"
 

@@ -77,10 +77,13 @@ def test_figures_and_runs_need_no_torch(name: str) -> None:
 def test_every_view_of_attention_has_its_function() -> None:
     assert set(OF_ATTENTION) <= {view.name for view in all_views() if view.card == "attention"}
     page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
-    [paragraph] = [part for part in page.split("\n\n") if part.startswith("Each tab of *Attention* has its function")]
-    for names in OF_ATTENTION.values():
+    _, table = page.split("Each tab of *Attention* has its function:\n\n")
+    rows = dict(line.strip("| ").split(" | ") for line in table.split("\n\n")[0].splitlines()[2:])
+    tabs = {view.name: view.tab for view in all_views() if view.card == "attention"}
+    for view, names in OF_ATTENTION.items():
         assert set(names) <= set(dashboard.__all__)
-        assert [name for name in names if f"`{name}`" not in paragraph] == []
+        row = rows[f"*{tabs[view]}*"] + (rows["the grid of all heads"] if view == "attention" else "")
+        assert [name for name in names if f"`{name}`" not in row] == []
 
 
 def test_a_name_that_is_not_there_is_an_attribute_error() -> None:

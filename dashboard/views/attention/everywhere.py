@@ -140,7 +140,7 @@ def _no_second(tokens: int) -> list[Any]:
             html.P("Choose another weight in Options, or run a longer text."),
         ]
     sentence = "The map then shows how much each head attends from the selected token to the second one."
-    return [html.B("Shift-click a second token."), html.P([sentence, " Options has other weights."])]
+    return [html.B("Shift-click a second token."), html.P([sentence, " Options offers other weights."])]
 
 
 def _forbidden(query: list[Any], key: list[Any], asked: Asked, weight: str) -> list[Any]:
@@ -232,7 +232,7 @@ def explain(context: Context) -> Explanation:
         if len(attention.asks) == 1:
             there = "This text has a single token, so there is no second one to attend to."
         if len(attention.asks) == 1:
-            return what, [there], ["Options has two weights that need only one token."]
+            return what, [there], ["Two of the weights in Options need only one token."]
         return what, [there], ["The map then shows how much each head attends from one of the two to the other."]
     reading = read_attention(attention, 0, 0, aids=aids_of(attention, context.options))
     if _refused(reading, asked) is not None:

@@ -12,8 +12,8 @@ DEFINITIONS = {  # score: name, definition, source
     "self": ("Itself", "Mean weight of a token on itself.", CLARK),
     "first": (
         "First",
-        "Mean weight on the text’s first token, over all later tokens. Many heads leave unused attention there: an "
-        "attention sink.",
+        "Mean weight on the text’s first token, over all later tokens. Many heads put unused attention there (the "
+        "first token is then called an attention sink).",
         "Xiao et al. 2023, arXiv 2309.17453",
     ),
     "separator": ("Separator", "Mean weight on special tokens after the first, such as [SEP].", CLARK),
@@ -33,7 +33,7 @@ DEFINITIONS = {  # score: name, definition, source
     "entropy": ("Entropy, nats", "How widely a token looks: mean of −Σ w ln w over its weights w.", CLARK),
     "distance": (
         "Distance",
-        "Mean number of tokens between a token and what it attends to: Σ w · |i − j|.",
+        "Mean distance, in tokens, between a token and what it attends to: Σ w · |i − j|.",
         "Vig and Belinkov 2019, arXiv 1906.04284",
     ),
 }
@@ -62,9 +62,9 @@ RULE = (
     "is judged in the same way."
 )
 PROBE = (
-    "Repeated random tokens: the model reads up to 50 random tokens twice. There is nothing to find in them but "
-    "repetition, so these scores belong to the model and not to your text. They are computed once for a model, with "
-    "three sets of random tokens; ± is the standard deviation over the three."
+    "Repeated random tokens: the model reads up to 50 random tokens twice. Random tokens that are read twice have no "
+    "structure but the repetition. What a head does with them is a property of the model, not of your text. The scores "
+    "are computed once for a model, with three sets of random tokens; ± is the standard deviation over the three."
 )
 
 

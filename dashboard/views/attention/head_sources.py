@@ -52,10 +52,14 @@ class Scores:
     """Every head's scores over one kind of text.
 
     Attributes:
-        of: which. values: (layer, head) by name. spreads: their standard deviations over seeds; none for a text.
-        tags: each head's pattern, by layer. recipes: of each layer. chances: by their mask and window.
-        length: how many tokens the text has; of the probe, how many it repeats.
-        aids: how the weights were read. Tags are of all tokens, whatever they are.
+        of: the kind of text.
+        values: by score, (layer, head).
+        spreads: by score, the standard deviation over seeds; empty for a text.
+        tags: each head's pattern, by layer.
+        recipes: one for each layer.
+        chances: scores by chance, by mask and window.
+        length: the number of tokens of the text; of the probe, the number of tokens that it repeats.
+        aids: the reading aids applied. Tags always use all tokens.
     """
 
     of: Of

@@ -179,10 +179,10 @@ def _aided(context: Context, table: Scores) -> str:
     if table.of == PROBE:
         return " Reading aids do not apply to random tokens."
     if table.aids == NO_AIDS:
-        return " Over all tokens: this text is too long for reading aids here, or its queries and keys are not kept."
+        return " All tokens are used: this text is too long for reading aids here, or the run has no queries and keys."
     reading = read_attention(context.attention, 0, 0, aids=aids)
     again = " Each row adds up to 1 again." if aids.sums else ""
-    return f" {in_force(reading)}{again} Patterns are of all tokens."
+    return f" {in_force(reading)}{again} Patterns always use all tokens."
 
 
 def _all_of(attention: Attention) -> str:
@@ -240,8 +240,8 @@ def explain(context: Context) -> Explanation:
         row = ["The only row is the model’s only ", term("head")]
     table = shown(context) if is_ready(context) else None
     if table is None:
-        why: Sentence = ["Nothing but repetition can be found in random tokens that the model reads twice."]
-        return [*row, "."], why, ["What a head does there belongs to the model, not to this text."]
+        why: Sentence = ["Random tokens that are read twice have no structure but the repetition."]
+        return [*row, "."], why, ["What a head does with them is a property of the model, not of this text."]
     if table.of == PROBE:
         return _explain_probe(table, row, head, selection.layer, selection.head)
     text = "this text’s only token" if tokens == 1 else f"the {tokens:,} tokens of this text"
@@ -267,13 +267,13 @@ def _explain_aided(table: Scores, head: str, layer: int, index: int) -> tuple[Se
     unit = "word" if table.aids.words else "token"
     own, chance = float(table.values["self"][layer, index]), table.chance(layer)["self"]
     why = (
-        f"By chance this would be {percent(chance)}; the patterns are of all tokens."
+        f"By chance this would be {percent(chance)}; patterns always use all tokens."
         if math.isfinite(chance)
-        else ("The patterns are of all tokens.")
+        else "Patterns always use all tokens."
     )
     if not math.isfinite(own):
-        return [f"In what the reading aids leave, {head} has no average weight of a {unit} on itself."], [why]
-    means: Sentence = [f"In what the reading aids leave, {head} gives {percent(own)} of a {unit}’s "]
+        return [f"With the reading aids applied, {head} has no average weight of a {unit} on itself."], [why]
+    means: Sentence = [f"With the reading aids applied, {head} gives {percent(own)} of a {unit}’s "]
     return [*means, term("attention"), f" to the {unit} itself."], [why]
 
 
@@ -326,7 +326,7 @@ def table(context: Context) -> Table | None:
     here = (selection.layer, selection.head)
     chosen = (places.index(here),) if here in places else ()
     over = "repeated random tokens" if found.of == PROBE else "this text"
-    over += "" if found.aids == NO_AIDS else ", as the reading aids leave it"
+    over += "" if found.aids == NO_AIDS else ", with the reading aids applied"
     return Table(f"Every head’s mean scores over {over}", tuple(columns), rows, len(rows), chosen)
 
 

@@ -246,7 +246,7 @@ def _where(reading: AttentionReading) -> str:
 
 def _whole(reading: AttentionReading) -> str:
     if reading.aids.sums:
-        return ", where 1 would be all of its attention that is kept."
+        return ", where 1 would be all of its remaining attention."
     if reading.aggregate in ("max", "max-all"):
         return ", in the head where it is largest."
     return ", where 1 would be all of its attention."
@@ -258,11 +258,11 @@ def _how_to_read(reading: AttentionReading) -> Sentence:
     rows = "The only row" if queries == 1 else f"Each of the {queries:,} rows"
     columns = "the only column" if keys == 1 else f"each of the {keys:,} columns"
     reads: Sentence = [f"{rows} is a {what} that looks (", term("query"), f"), {columns} a {what} that is looked at ("]
-    sums: Sentence = ["); a row adds up to 1."]
+    sums: Sentence = ["); a row adds up to 100\u00a0%."]
     if reading.aggregate in ("max", "max-all") and not reading.aids.sums:
-        sums = ["); a row may exceed 1."]
+        sums = ["); a row may add up to more than 100\u00a0%."]
     elif reading.aids.leaves_out and not reading.aids.sums:
-        sums = ["); a row sums to at most 1."]
+        sums = ["); a row adds up to at most 100\u00a0%."]
     elif reading.has_sinks and not reading.aids.sums:
-        sums = ["); a row adds up to less than 1, and the rest goes to the ", term("attention sink"), "."]
+        sums = ["); a row adds up to less than 100\u00a0%; the rest goes to the ", term("attention sink"), "."]
     return [*reads, term("key"), *sums]

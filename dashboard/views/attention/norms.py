@@ -104,18 +104,19 @@ def text(context: Context) -> Words:
 def _caption(context: Context) -> str:
     one, stage = is_of_one(context), stage_of(context)
     unread = aids_of(context.attention, context.options) != NO_AIDS
-    aids = " Of all tokens: reading aids do not apply." if unread else ""
+    aids = " All tokens are shown: reading aids do not apply." if unread else ""
     if context.options["value"] == "weight":
         what = "The weight alone" if one else "The mean weight over the heads"
         return f"{what}. Stronger colour means more attention (square-root scale).{aids}"
     if stage is not None:
-        what = "The length of what all heads together add from a token; from itself, also what was there before"
-        through = ", through the LayerNorm after their sum" if stage == "layernorm" else ""
-        return f"{what}{through} (square-root scale). Without biases{' and β' if through else ''}.{aids}"
+        what = "Length of the vector that a token gets from another through all heads; what it gets from itself "
+        through = ", after the LayerNorm that follows the sum" if stage == "layernorm" else ""
+        what += f"includes its own state{through} (square-root scale)."
+        return f"{what} Biases{' and β' if through else ''} are left out.{aids}"
     what = "Weight times the length of what the head passes on from a token, ‖α f(x)‖"
     if not one:
-        what = "The length of what all heads together add from a token, ‖Σ α f(x)‖"
-    return f"{what} (square-root scale). Residual connection and norms are left out.{aids}"
+        what = "Length of the vector that a token gets from another through all heads, ‖Σ α f(x)‖"
+    return f"{what} (square-root scale). The residual connection and the layer’s norms are left out.{aids}"
 
 
 def _footer(context: Context, results: Results, row: Row) -> list[Any]:
@@ -199,14 +200,17 @@ def _what_is_shown(context: Context) -> Sentence:
         what: Sentence = ["From each token that it attends to, a ", term("head"), " takes a vector: its "]
         what += [term("attention"), " weight times what that token passes on; the norm is the length of that vector."]
         return what
-    what = ["A cell is the length of the vector that a token gets from another through all ", term("heads", "head")]
-    what += ["; the one from itself includes the ", term("residual connection")]
-    return [*what, *([", each past the ", term("LayerNorm")] if stage == "layernorm" else []), "."]
+    what = ["Each cell is the length of the vector that a token gets from another through all ", term("heads", "head")]
+    what += ["; the vector from the token itself includes the ", term("residual connection")]
+    through: Sentence = [", and each vector goes through the ", term("LayerNorm")] if stage == "layernorm" else []
+    return [*what, *through, "."]
 
 
 def _explain_mixing(token: int, mixing: Mixing) -> Sentence:
     own, others = (_short(float(one[token])) for one in (mixing.own, mixing.others))
-    found: Sentence = [f"What all other tokens give it together has norm {others}, what it keeps of itself {own}: a "]
+    found: Sentence = [
+        f"Together, all other tokens give it a vector of norm {others}, and it keeps one of norm {own}: a "
+    ]
     return [*found, term("mixing ratio"), f" of {_percent(mixing.ratio[token])}."]
 
 

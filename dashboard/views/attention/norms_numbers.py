@@ -107,17 +107,18 @@ def _not_found(context: Context, block: BlockNorms) -> str:
     layer = context.selection.layer
     if block.has("residual", layer):
         return (
-            f"In layer {layer}, no LayerNorm stands after the sum of attention and residual connection (a pre-norm "
+            f"In layer {layer}, no LayerNorm follows the sum of attention and residual connection (a pre-norm "
             f"model). Choose “{RESIDUAL}” in Options."
         )
     if context.run.not_finite is not None:
         return (
-            f"Some numbers of this run are not finite, so the residual connection of layer {layer} could not be tried. "
+            f"Some numbers of this run are not finite, so the residual connection of layer {layer} could not be "
+            f"verified. "
             f"Choose “{ALL}” in Options."
         )
     return (
         f"In layer {layer}, no plain sum of attention and residual connection was found (a norm, a factor or the MLP "
-        f"may come in). Choose “{ALL}” in Options."
+        f"may be involved). Choose “{ALL}” in Options."
     )
 
 

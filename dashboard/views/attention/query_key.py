@@ -43,8 +43,11 @@ class Shown:
     """What the view shows.
 
     Attributes:
-        key: the answering token; chosen: whether the user selected it.
-        terms: the terms of its score. groups: the bars. pairs: the pairs of the rotary embedding, if the run has them.
+        key: position of the key.
+        chosen: whether the user selected it.
+        terms: the terms of its score.
+        groups: the bars.
+        pairs: the pairs of the rotary embedding, if the run has them.
     """
 
     key: int
@@ -108,7 +111,7 @@ def _caption(context: Context, shown: Shown) -> str:
     chosen = "" if shown.chosen else " Shift-click a token to choose another key."
     unsorted = f" {MISSING[0]}" if context.options["order"] == "frequency" and shown.pairs is None else ""
     is_aided = aids_of(context.attention, context.options) != NO_AIDS
-    aids = " Of single tokens, with all tokens in the softmax: reading aids do not apply." if is_aided else ""
+    aids = " Single tokens are shown, and the softmax covers all tokens: reading aids do not apply." if is_aided else ""
     return f"{what}: query times key. Below, their sum from left to right.{after}{unsorted}{chosen}{aids}"
 
 
@@ -153,8 +156,8 @@ def _share(terms: ScoreTerms) -> str:
     needed = int(beyond[-1]) + 2 if len(beyond) else 1
     positive = int((terms.products > 0).sum())
     return (
-        f"{positive} of the {len(sizes)} products are positive; if you add them up from the largest, the sum stays "
-        f"within a tenth of its final value from number {min(needed, len(sizes))} on."
+        f"{positive} of the {len(sizes)} products are positive; if you add them up, largest first, the sum stays "
+        f"within a tenth of its final value after {min(needed, len(sizes))} of them."
     )
 
 
@@ -177,7 +180,7 @@ def table(context: Context) -> Table | None:
     ends += [] if terms.sink is None else [("Share of the attention sink", terms.sink)]
     rows += [(name, None, None, None, _cell(value, context.whole), None) for name, value in ends]
     selection = context.selection
-    where = f"Layer {selection.layer}, head {selection.head}: token {selection.token} asks, token {shown.key} answers"
+    where = f"Layer {selection.layer}, head {selection.head}; query: token {selection.token}, key: token {shown.key}"
     names = ("Dimension or term", "Query", "Key", "Adds", "Result so far")
     columns = (*map(Column, names), Column("Wavelength", "tokens"))
     first = len(shown.groups) + len(list(terms.others()))

@@ -202,7 +202,7 @@ def _title(context: Context, values: np.ndarray) -> list[Any]:
 def _caption(stream: Stream, value: str, second: bool) -> str:
     heads = {
         "norm": "Norm of the hidden state (log scale), E: the embeddings.",
-        "turn": "Cosine of each hidden state with the one before the layer: 1 is the same direction.",
+        "turn": "Cosine of each hidden state with the state before that layer: 1 is the same direction.",
         "cosine": "Cosine of the two tokens' hidden states, in all dimensions: 1 is the same direction.",
         "distance": "Euclidean distance between the two tokens' hidden states, in all dimensions.",
     }
@@ -270,7 +270,11 @@ def _in_words(value: str, numbers: np.ndarray | None, layer: int) -> Sentence:
             term("distance"),
             f" says how far apart they are{here and ': '}{here}; 0 would mean that they are equal.",
         ]
-    what = "compares its state with the one before the layer" if value == "turn" else "compares their directions"
+    if value == "turn":
+        at = "" if numbers is None else f": {_number(float(numbers[layer + 1]), value)} for layer {layer}"
+        compares = " compares its states before and after a layer (1 means the same direction)"
+        return ["The ", term("cosine"), f"{compares}{at}."]
+    what = "compares their directions"
     return ["The ", term("cosine"), f" {what}{here and ': '}{here}, where 1 means the same direction."]
 
 

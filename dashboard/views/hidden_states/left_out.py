@@ -59,5 +59,5 @@ def not_shown_note(stream: Stream, selection: Selection, projection: Projection,
         elif token in projection.left_out:
             large = projection.ratios[token] > OUTLIER
             why = f"{norms_text([token], projection.ratios, layers)}. " if large else "you chose to leave it out. "
-            lines.append(html.P([*lead, why, "Options can keep it."], className="note"))
+            lines.append(html.P([*lead, why, "You can keep it in Options."], className="note"))
     return lines

@@ -278,7 +278,7 @@ def _path_in_words(stream: Stream, selection: Selection, options: Options) -> Se
     places = int((~np.isnan(found.coordinates[:, token]).any(axis=1)).sum())
     who = named(stream, token)
     if token in found.left_out:
-        return [*who, " has no path here, because it is left out; Options can keep it."]
+        return [*who, " has no path here, because it is left out; you can keep it in Options."]
     if not places:
         return [*who, " has no path here, because none of its ", term("hidden states", "hidden state"), " is finite."]
     stops: Sentence = [": each stop is a ", term("hidden state"), f" of {_width(stream):,} numbers."]

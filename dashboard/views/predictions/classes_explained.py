@@ -50,4 +50,5 @@ def answer(run: ModelRun, token: int) -> Explanation:
     start, end = (probability_text(value) for value in shares[token].tolist())
     at = named(run, token)
     says: Sentence = ["The probability that the answer starts at ", *at, f" is {start}, and that it ends there {end}."]
-    return reads, says, ["The answer shown has the highest product of both, and ends no earlier than it starts."]
+    best = "The answer shown is the span with the highest product of the two probabilities"
+    return reads, says, [f"{best}; it never ends before it starts."]

@@ -199,7 +199,9 @@ def _caption(context: Context) -> list[Any]:
             ),
         ]
     else:
-        words.append(" The selected token alone" + ("; enlarge the card for all." if not masks(context) else "."))
+        words.append(
+            " Only the selected token" + ("; enlarge the card to see all of them." if not masks(context) else ".")
+        )
     return words
 
 
@@ -281,7 +283,7 @@ def table(context: Context) -> Table | None:
     columns += [Column("Probability", "%"), Column("Entropy", "nats"), Column("Rank of the final prediction")]
     columns += [Column("Probability of the final prediction", "%"), Column("Rank of the actual token")]
     columns += [Column("Probability of the actual token", "%"), Column("KL to the final prediction", "nats")]
-    columns += [Column("Label"), Column("Likeliest's label")] if context.whole else []
+    columns += [Column("Label"), Column("Label of the most likely token")] if context.whole else []
     title = "Logit lens: the most likely token after each layer" + (
         "" if context.whole else f", position {position}. E: the embeddings."
     )

@@ -225,7 +225,7 @@ def _note(word: FollowedWord) -> str:
 
 def _footer(context: Context, found: PositionLens, rows: list[Followed], labels: dict[int, str]) -> list[Any]:
     """Exact numbers of each token after the selected layer."""
-    layer, really = context.selection.layer, "came next" if context.run.model.kind == "causal" else "stands there"
+    layer, really = context.selection.layer, "came next" if context.run.model.kind == "causal" else "actual token"
     roles = {
         "final": "final prediction ",
         "actual": f"{really} ",

@@ -212,7 +212,7 @@ def _facts_of(run: ModelRun, labels: Labels, *predictions: Prediction) -> list[A
             found.append(html.Span(_nothing(run, prediction.position), className="number"))
         else:
             actual = prediction.actual
-            came = "came next" if run.model.kind == "causal" else "stands there"
+            came = "came next" if run.model.kind == "causal" else "actual token"
             found += [
                 html.Span([came, " ", token_span(actual.text, labels[actual.id], "tok strong")], className="number"),
                 html.Span(["rank", html.B(f"{prediction.actual_rank:,}")], className="number"),
@@ -331,7 +331,7 @@ def table(context: Context) -> Table | None:
     prediction = prediction_of(context, selection.token) if run.has_predictions else None
     if prediction is None or not prediction.finite:
         return None
-    what = "Came next" if run.model.kind == "causal" else "Stands there"
+    what = "Came next" if run.model.kind == "causal" else "Actual token"
     count, other = None if whole else int(options["count"]), _second(context)
     if other is not None:
         return shared_candidates_table(prediction, other, count, whole, run_names(run))

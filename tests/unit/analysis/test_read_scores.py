@@ -1,4 +1,4 @@
-"""Scores of heads as the reading aids leave a text: against loops over every pair, by hand, and what a run stores."""
+"""Scores of heads with the reading aids applied: against loops over every pair, by hand, and what a run stores."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def test_what_a_named_error_quotes_is_short() -> None:
     "raw", [None, [], "x", 3, {}, {**GOOD, "run": None}, {**GOOD, "run": KEY.upper()}, {**GOOD, "run": "../x"}]
 )
 def test_a_selection_without_a_run_is_a_named_error(raw: object) -> None:
-    with pytest.raises(BadSelectionError, match="names no run"):
+    with pytest.raises(BadSelectionError, match="does not say which run"):
         Selection.from_json(raw)
 
 

@@ -225,7 +225,7 @@ def test_what_a_model_never_gives_is_not_offered_by_running_again(gone: str) -> 
     [
         ({"speech": []}, {}, "has stream “speech”, but this version knows"),
         ({}, {"between": []}, "has attention “between”"),
-        ({"encoder": []}, {}, "names the stream “encoder” and lacks its tokens or its attention"),
+        ({"encoder": []}, {}, "names the stream “encoder” but lacks its tokens or its attention"),
         ({}, {"cross": []}, "names the stream “encoder” and lacks"),
     ],
 )

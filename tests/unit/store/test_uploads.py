@@ -53,7 +53,7 @@ def test_a_visitor_has_so_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyP
     runs = uploaded(tmp_path, 10**9)
     for number in range(2):
         runs.adopt(ANN, file_of(number))
-    with pytest.raises(NoSpaceError, match=r"keeps 2 run files of one person, and has as many of yours\. Delete some"):
+    with pytest.raises(NoSpaceError, match=r"up to 2 run files per visitor, and you have reached that number\. Delete"):
         runs.check(ANN, 1)
     runs.visitors.opened(BOB, f"{0:064x}")
     runs.adopt(BOB, file_of(1))

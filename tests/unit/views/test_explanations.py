@@ -149,7 +149,7 @@ def test_the_heatmaps_row(kind: ModelKind, token: int, layer: int, head: int) ->
     lead = f"In layer {layer}, head {head}, {who} attends most to {whom}: weight "
     assert second == f"{lead}{weights[best]:.3f}, where 1 would be all of its attention."
     assert third.startswith("Each of the 6 rows is a token that looks (query), each of the 6 columns a token that is")
-    assert third.endswith("a row adds up to 1.")
+    assert third.endswith("a row adds up to 100\u00a0%.")
 
 
 def test_the_row_of_a_model_with_an_attention_sink() -> None:
@@ -158,7 +158,9 @@ def test_the_row_of_a_model_with_an_attention_sink() -> None:
         recipe["sinks"] = "sinks/0"
     run = ModelRun(header, {**arrays, "decoder/sinks/0": np.zeros(2, dtype=np.float32)})
     assert run.attention(0, 0).sum(axis=1).max() < 1
-    assert said("attention", run)[2].endswith("a row adds up to less than 1, and the rest goes to the attention sink.")
+    assert said("attention", run)[2].endswith(
+        "a row adds up to less than 100\u00a0%; the rest goes to the attention sink."
+    )
 
 
 def test_a_row_in_which_no_token_leads() -> None:
@@ -233,7 +235,7 @@ def test_a_path_its_basis_and_a_token_that_is_left_out() -> None:
         f"{100 * share:.1f} % of the variance."
     )
     left = said("path", run, token=0, first="leave")
-    assert left[0] == "The (0) has no path here, because it is left out; Options can keep it."
+    assert left[0] == "The (0) has no path here, because it is left out; you can keep it in Options."
 
 
 def test_states_that_are_not_finite() -> None:

@@ -95,10 +95,12 @@ def test_a_run_without_scores_stays_by_layer_and_says_why() -> None:
 def test_groups_say_what_was_compared() -> None:
     order = asked(planned(), attention_grid="alike", attention_groups="4")
     assert [len(group) for group in order.groups] == [3, 3, 3, 3]
-    said = "4 groups of heads that attend alike (Ward’s method; compared: √ of their weights on this text)."
+    said = (
+        "4 groups of heads that attend alike (Ward’s method; compared: the square roots of their weights on this text)."
+    )
     assert order.said == said
     aided = asked(planned(), attention_grid="alike", attention_first="on")
-    assert aided.said.endswith("their weights on this text, as the reading aids leave them).")
+    assert aided.said.endswith("their weights on this text, with the reading aids applied).")
     one = asked(planned(), attention_grid="alike", attention_groups="1")
     assert one.said.startswith("One group, similar heads side by side")
 

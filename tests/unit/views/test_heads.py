@@ -250,12 +250,12 @@ def test_the_scores_of_this_text_follow_the_reading_aids() -> None:
     assert told["columns"][at]["chance"] == pytest.approx(np.mean([1 / n for n in range(1, 6)]), rel=1e-5)
     assert not told["columns"][list(HEADINGS).index("first")]["listed"], "the first token is left out"
     words = VIEW.text(aided)
-    assert "The first token left out. Each row adds up to 1 again. Patterns are of all tokens." in words.caption
+    assert "The first token left out. Each row adds up to 1 again. Patterns always use all tokens." in words.caption
     assert f"{own[1, 0]:.2f}" in words_in(words.footer)
     assert VIEW.table is not None
     table = VIEW.table(aided)
     assert table is not None
-    assert table.title == "Every head’s mean scores over this text, as the reading aids leave it"
+    assert table.title == "Every head’s mean scores over this text, with the reading aids applied"
     nothing = context(run, sort="first", first=True)  # type: ignore[arg-type]
     assert "leave nothing for this score" in words_in(VIEW.text(nothing).footer)
     assert len(VIEW.explanation(aided)) == 3
@@ -266,4 +266,4 @@ def test_a_long_text_says_that_its_scores_are_of_all_tokens(monkeypatch: pytest.
     run = make_run("causal")
     aided, plain = (context(run, sort="self", first=on) for on in (True, False))  # type: ignore[arg-type]
     assert VIEW.draw(aided) == VIEW.draw(plain)
-    assert "Over all tokens: this text is too long for reading aids here" in VIEW.text(aided).caption
+    assert "All tokens are used: this text is too long for reading aids here" in VIEW.text(aided).caption

@@ -176,7 +176,7 @@ def test_lines_between_words_sum_over_the_pieces_attended_to_and_average_over_th
     assert lines["chosen"] == [0]
     words = VIEW.text(found)
     assert ("unbelievably (0–2)" if direction != "all" else "each word") in text_of(words.title)
-    assert "Words: weights to pieces are added" in words.caption
+    assert "Words: weights to the pieces of a word are added" in words.caption
     assert "·ands (4–5)" in text_of(words.footer)
     every = VIEW.table(replace(found, whole=True))  # type: ignore[misc]
     assert every is not None

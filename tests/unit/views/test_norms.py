@@ -90,7 +90,7 @@ def test_the_mixing_ratio_is_said_and_in_the_table(heads: str) -> None:
 def test_a_pre_norm_model_has_no_norms_past_layernorm() -> None:
     run = make_whole_run("causal")
     message = text_of(VIEW.text(context(run, "layernorm")).message)
-    assert "no LayerNorm stands after the sum of attention and residual connection" in message
+    assert "no LayerNorm follows the sum of attention and residual connection" in message
     assert "Choose “All heads and residual connection” in Options." in message
     assert VIEW.draw(context(run, "layernorm")) is None
     assert "no LayerNorm stands" in text_of(list(VIEW.explain(context(run, "layernorm"))[1]))

@@ -58,9 +58,7 @@ def test_the_tables_rows_add_up_to_the_score_and_its_weight() -> None:
     assert sum(amounts) == pytest.approx(rows["Score"][4])
     assert rows["Score"][4] == pytest.approx(wanted.sum() * 0.5)
     assert rows["Weight after the softmax"][4] == pytest.approx(run.attention(1, 1)[3, 1])
-    assert table.title.startswith(
-        "Layer 1, head 1: token 3 asks, token 1 answers. Query and key after rotary embedding"
-    )
+    assert table.title.startswith("Layer 1, head 1; query: token 3, key: token 1. Query and key after rotary embedding")
 
 
 def test_every_row_of_a_turned_dimension_has_its_wavelength() -> None:

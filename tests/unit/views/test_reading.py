@@ -106,7 +106,7 @@ def test_special_tokens_left_out_are_gone_from_everything() -> None:
     weights = reading_of(found).weights()
     assert drawn(found).shape == (3, 3)
     assert "Special tokens left out." in said(found)
-    assert "the weights that are kept in a row add up to 1 again" in said(found)
+    assert "each row's remaining weights add up to 100\u00a0% again" in said(found)
     assert "[CLS] (0) is left out" in said(found)
     kept = reading_of(found).shares()[2]
     assert f"attention kept{kept:.3f}" in said(found).replace("kept ", "kept")
@@ -128,7 +128,7 @@ def test_words_are_rows_and_columns_with_their_own_names() -> None:
     assert told["names"] == {"2": ["·playing", 1]}
     assert told["said"] == "Words"
     assert said(found).startswith("Layer 1, head 0: what ·playing (2–3) attends to")
-    assert "Words: weights to pieces are added, those from pieces averaged." in said(found)
+    assert "Words: weights to the pieces of a word are added, and weights from them are averaged." in said(found)
     whole = list(table(context(pieces(), words=True, whole=True)).rows)
     assert {row[1] for row in whole} == {"[CLS]", "a", " playing", "[SEP]"}
     figure: Any = VIEW.export(found) if VIEW.export else None

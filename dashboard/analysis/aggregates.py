@@ -74,7 +74,9 @@ def rollout(attention: Attention, layer: int, share: float = SHARE, step: Step =
         RunShapeError: queries and keys are of different streams. MissingArrayError: as in `mean_of`.
     """
     if attention.asks is not attention.answers:
-        raise RunShapeError("Rollout needs self-attention: queries and keys must belong to one stream.")
+        raise RunShapeError(
+            "Rollout needs self-attention: queries and keys must belong to one stream. Give the attention within one."
+        )
 
     def mean(one: int) -> np.ndarray:
         return mean_of(attention, heads_of(attention, [one]), lambda done: step(one * attention.heads + done))

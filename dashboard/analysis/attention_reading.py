@@ -224,7 +224,9 @@ def read_attention(
         RunShapeError: a rollout between two streams, or "head" without a head.
     """
     if aggregate == "rollout" and attention.asks is not attention.answers:
-        raise RunShapeError("Rollout follows one stream through its layers. Choose another aggregate.")
+        raise RunShapeError(
+            "Rollout needs self-attention: queries and keys must belong to one stream. Choose another aggregate."
+        )
     chosen = _heads_of(attention, layer, head, aggregate, heads)
     rows = _groups(attention.asks, aids, 0)
     columns = _groups(attention.answers, aids, 1)

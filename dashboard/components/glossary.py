@@ -22,9 +22,8 @@ GLOSSARY = MappingProxyType(
         "pair of tokens a weight from 0 to 1.",
         "query": "The token that looks: a row of the heatmap.",
         "key": "A token that is looked at: a column of the heatmap.",
-        "attention sink": "In some models, an extra place in the softmax that takes attention and belongs to no token, "
-        "so that the weights of a row add up to less than 1. (The first token is also called a sink if heads put "
-        "unused attention on it.)",
+        "attention sink": "In some models, an extra place in the softmax that belongs to no token: rows add up "
+        "to less than 1. A first token that takes unused attention is also called a sink.",
         "attention rollout": "Multiplies the attention of several layers, each mixed with the token itself, to see "
         "how much of each input token could reach a token through all of them.",
         "residual connection": "What a layer computes is added to the token's hidden state instead of replacing it.",

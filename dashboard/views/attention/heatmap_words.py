@@ -260,9 +260,9 @@ def _how_to_read(reading: AttentionReading) -> Sentence:
     reads: Sentence = [f"{rows} is a {what} that looks (", term("query"), f"), {columns} a {what} that is looked at ("]
     sums: Sentence = ["); a row adds up to 100\u00a0%."]
     if reading.aggregate in ("max", "max-all") and not reading.aids.sums:
-        sums = ["); a row may add up to more than 100\u00a0%."]
+        sums = ["); a row may exceed 100\u00a0%."]
     elif reading.aids.leaves_out and not reading.aids.sums:
-        sums = ["); a row adds up to at most 100\u00a0%."]
+        sums = ["); a row keeps at most 100\u00a0%."]
     elif reading.has_sinks and not reading.aids.sums:
         sums = ["); a row adds up to less than 100\u00a0%; the rest goes to the ", term("attention sink"), "."]
     return [*reads, term("key"), *sums]

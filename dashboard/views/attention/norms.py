@@ -201,8 +201,8 @@ def _what_is_shown(context: Context) -> Sentence:
         what += [term("attention"), " weight times what that token passes on; the norm is the length of that vector."]
         return what
     what = ["Each cell is the length of the vector that a token gets from another through all ", term("heads", "head")]
-    what += ["; the vector from the token itself includes the ", term("residual connection")]
-    through: Sentence = [", and each vector goes through the ", term("LayerNorm")] if stage == "layernorm" else []
+    what += ["; its own vector includes the ", term("residual connection")]
+    through: Sentence = [", and all go through the ", term("LayerNorm")] if stage == "layernorm" else []
     return [*what, *through, "."]
 
 

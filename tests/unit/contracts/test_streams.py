@@ -226,7 +226,7 @@ def test_what_a_model_never_gives_is_not_offered_by_running_again(gone: str) -> 
         ({"speech": []}, {}, "has stream “speech”, but this version knows"),
         ({}, {"between": []}, "has attention “between”"),
         ({"encoder": []}, {}, "names the stream “encoder” but lacks its tokens or its attention"),
-        ({}, {"cross": []}, "names the stream “encoder” and lacks"),
+        ({}, {"cross": []}, "names the stream “encoder” but lacks"),
     ],
 )
 def test_a_stream_or_an_attention_that_cannot_be_read_is_refused_by_name(

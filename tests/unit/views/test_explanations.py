@@ -149,7 +149,7 @@ def test_the_heatmaps_row(kind: ModelKind, token: int, layer: int, head: int) ->
     lead = f"In layer {layer}, head {head}, {who} attends most to {whom}: weight "
     assert second == f"{lead}{weights[best]:.3f}, where 1 would be all of its attention."
     assert third.startswith("Each of the 6 rows is a token that looks (query), each of the 6 columns a token that is")
-    assert third.endswith("a row adds up to 100\u00a0%.")
+    assert third.endswith("a row adds up to 100 %.")
 
 
 def test_the_row_of_a_model_with_an_attention_sink() -> None:
@@ -158,9 +158,7 @@ def test_the_row_of_a_model_with_an_attention_sink() -> None:
         recipe["sinks"] = "sinks/0"
     run = ModelRun(header, {**arrays, "decoder/sinks/0": np.zeros(2, dtype=np.float32)})
     assert run.attention(0, 0).sum(axis=1).max() < 1
-    assert said("attention", run)[2].endswith(
-        "a row adds up to less than 100\u00a0%; the rest goes to the attention sink."
-    )
+    assert said("attention", run)[2].endswith("a row adds up to less than 100 %; the rest goes to the attention sink.")
 
 
 def test_a_row_in_which_no_token_leads() -> None:
@@ -266,7 +264,7 @@ def test_lines_over_layers(kind: ModelKind, layer: int) -> None:
 
     turns = [cosine(states[i - 1, 3], states[i, 3]) for i in (1, 2)]
     _first, second, third = said("layers", run, layer=layer, value="turn")
-    assert f": {turns[layer]} after layer {layer}, where 1 means" in second
+    assert f"(1 means the same direction): {turns[layer]} for layer {layer}." in second
     least = int(np.argmin([float(turn.replace("−", "-")) for turn in turns]))
     assert third == f"Layer {least} turns it most: {turns[least]}."
 

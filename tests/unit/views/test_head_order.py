@@ -74,7 +74,7 @@ def test_the_scores_on_random_tokens_order_the_grid_once_they_are_there() -> Non
     query = {"attention_grid": "score", "heads_colour": "probe-induction"}
     waits = asked(make_run("causal"), **query)
     assert (waits.groups, waits.complete) == (BY_LAYER, False)
-    assert "computed when the tab Heads asks for them" in waits.said
+    assert "open the Heads tab to compute the scores" in waits.said
     run = make_whole_run("causal")
     order = asked(run, **query)
     result = run.derived(head_probe.KIND.request(run))

@@ -93,7 +93,7 @@ def test_a_pre_norm_model_has_no_norms_past_layernorm() -> None:
     assert "no LayerNorm follows the sum of attention and residual connection" in message
     assert "Choose “All heads and residual connection” in Options." in message
     assert VIEW.draw(context(run, "layernorm")) is None
-    assert "no LayerNorm stands" in text_of(list(VIEW.explain(context(run, "layernorm"))[1]))
+    assert "no LayerNorm follows" in text_of(list(VIEW.explain(context(run, "layernorm"))[1]))
 
 
 def test_a_layer_without_a_plain_sum_says_so() -> None:

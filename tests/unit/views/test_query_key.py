@@ -124,4 +124,4 @@ def test_the_explanation_says_how_many_dimensions_it_takes() -> None:
     near = np.abs(sums - wanted.sum()) < 0.1 * abs(wanted.sum())
     first = next(i + 1 for i in range(4) if near[i:].all())
     assert share.startswith(f"{(wanted > 0).sum()} of the 4 products are positive;")
-    assert share.endswith(f"from number {first} on.")
+    assert share.endswith(f"after {first} of them.")

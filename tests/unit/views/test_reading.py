@@ -106,7 +106,7 @@ def test_special_tokens_left_out_are_gone_from_everything() -> None:
     weights = reading_of(found).weights()
     assert drawn(found).shape == (3, 3)
     assert "Special tokens left out." in said(found)
-    assert "each row's remaining weights add up to 100\u00a0% again" in said(found)
+    assert "each row's remaining weights add up to 100 % again" in said(found)
     assert "[CLS] (0) is left out" in said(found)
     kept = reading_of(found).shares()[2]
     assert f"attention kept{kept:.3f}" in said(found).replace("kept ", "kept")

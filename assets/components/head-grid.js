@@ -59,7 +59,7 @@
     const swatches = app.make("span", "swatches");
     for (let i = 0; i <= 8; i += 1) swatches.append(app.make("i", `swatch weight-${i}`));
     const end = by.weight ? "1" : by.most.toFixed(1);
-    box.replaceChildren(`${by.name}: 0`, swatches, end);
+    box.replaceChildren(`${by.name}${by.colour.startsWith("probe-") ? ", random tokens" : ""}: 0`, swatches, end);
     const scale = by.weight ? ["Stronger colour means more attention (square-root scale)."] : [];
     const of = by.colour.startsWith("probe-") ? ["On repeated random tokens."] : [];
     box.title = [...of, ...scale].join(" ");

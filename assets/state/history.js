@@ -200,7 +200,7 @@
     writing = 0;
     if (event.state && Number.isInteger(event.state.index)) {
       now = event.state;
-      travel(now);
+      if (app.byId("page")) travel(now); // else the page, once it is there, shows its address
     } else {
       // a link inside the page
       now = { ...now, index: now.index + 1 };

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import math
 import types
 import typing
@@ -41,6 +42,7 @@ WORDS = (
     "source",
 )  # fields of a header that are text, if present
 LONGEST_VOCABULARY = 32_000_000  # bytes of the texts of all tokens that the predictions name
+LONGEST_WORDS = 1_000  # characters of a model's name or title
 COMMA = ord(",")
 MOST_COMMAS = 10_000  # commas in these texts, beyond two for each token named (one is between any two texts)
 ROUNDING = 1e-3  # how far a weight or a probability may exceed 1
@@ -93,6 +95,7 @@ def unknown_arrays(run: ModelRun) -> list[str]:
 
 def _check_header(run: ModelRun) -> None:
     header, model = run.header, run.model
+    _check_words(run)
     _check_fields("model", model, ModelInfo)
     for name in ("layers", "heads", "key_heads", "hidden_size", "vocabulary", "limit"):
         _require(getattr(model, name) >= 1, f"the model's {name} is {getattr(model, name)}")
@@ -121,6 +124,17 @@ def _check_header(run: ModelRun) -> None:
         _check_classes(run.class_head, run)
     if header.get("not_finite") is not None:
         _check_fields("not_finite", NotFinite(**header["not_finite"]), NotFinite)
+
+
+def _check_words(run: ModelRun) -> None:
+    """Every text of the header can be written into a file, and no name fills a page."""
+    header, model = run.header, run.model
+    try:
+        json.dumps(dict(header), ensure_ascii=False).encode()
+    except (UnicodeEncodeError, TypeError, ValueError, RecursionError):
+        _require(False, "its header holds text that cannot be written")
+    for name in (model.name, model.title, model.family):
+        _require(len(str(name)) <= LONGEST_WORDS, "the name of its model is too long")
 
 
 def _check_classes(head: ClassHead, run: ModelRun) -> None:
@@ -284,6 +298,11 @@ def _check_predictions(run: ModelRun) -> None:
         )
         _require(
             not np.isposinf(logprobs).any() and not (logprobs > ROUNDING).any(), f"“{mode}” has probabilities above 1"
+        )
+        own, entropy = (run.arrays[f"{mode}/{name}"] for name in ("actual_logprob", "entropy"))
+        _require(not (own > ROUNDING).any(), f"“{mode}” has probabilities of actual tokens above 1")
+        _require(
+            not np.isinf(entropy).any() and not (entropy < -ROUNDING).any(), f"“{mode}” has an entropy that cannot be"
         )
         actual = _actual(run, ranks)
         _require(

@@ -105,18 +105,24 @@ def read_foreign(path: Path, digest: str, name: str, most_tokens: int, most_byte
         header["outdated"] = list(found.outdated)
     if found.corrected:
         header["corrected"] = list(found.corrected)
-    kept = {name: found.arrays[name] for name in found.arrays if name not in set(unknown)}
+    foreign = frozenset(unknown)
+    kept = {name: found.arrays[name] for name in found.arrays if name not in foreign}
     return ForeignRun(ModelRun(header, kept), tuple(_left_out(unknown)))
+
+
+def _check_arrays(count: int, called: str) -> None:
+    if count > MOST_MEMBERS:
+        raise BadRequestError(f"{called} holds more arrays than any run. Choose a file that this program has saved.")
 
 
 def _read(path: Path, called: str, limits: HeaderLimits, most_tokens: int, most_bytes: int, room: Room) -> ModelRun:
     """Read a file of either kind as a run whose arrays are mapped; raises what reading it raises."""
     if not zipfile.is_zipfile(path):
         found = read_run(path, limits)
+        _check_arrays(len(found.arrays), called)
         _check_tokens(found, called, most_tokens)
         return found
-    if _members_at_most(path) > MOST_MEMBERS:
-        raise BadRequestError(f"{called} holds more arrays than any run. Choose a file that this program has saved.")
+    _check_arrays(_members_at_most(path), called)
     with NpzFile(path) as stored:
         if stored.size > most_bytes:
             raise BadRequestError(

@@ -82,7 +82,13 @@ def with_segments(table: Table, segments: np.ndarray) -> Table:
     Args:
         segments: (token,) by position, as `Stream.segments`.
     """
-    found = [(i, SEGMENT_OF[column.name]) for i, column in enumerate(table.columns) if column.name in SEGMENT_OF]
+    names = [column.name for column in table.columns]
+    beside = [*names[1:], ""]  # a query or key without its token is a number, not a position
+    found = [
+        (i, SEGMENT_OF[name])
+        for i, name in enumerate(names)
+        if name in SEGMENT_OF and (name == "Position" or beside[i] in ("Token", f"{name} token"))
+    ]
     if not found:
         return table
     known: list[Cell] = [None if one < 0 else one for one in segments.tolist()]

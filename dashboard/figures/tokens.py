@@ -24,6 +24,7 @@ from dashboard.analysis.token_text import BYTE_PIECE, SPACE_SIGN, SPECIAL_NAME, 
 from dashboard.contracts.run import ModelRun
 from dashboard.contracts.streams import Stream
 from dashboard.contracts.token import Token
+from dashboard.errors import RunShapeError
 from dashboard.figures.text import elide, isolated
 
 MARKS = {" ": "·", "\n": "↵", "\t": "⇥", "\r": "␍", "\u00a0": "⍽"}
@@ -159,6 +160,8 @@ def labels_of(tokens: Sequence[Token | str]) -> list[str]:
 
     Plain strings are pieces from `tokenizer.convert_ids_to_tokens` (Ġ and ▁ are a leading space, `Ã©` is é).
     """
+    if not all(isinstance(token, (str, Token)) for token in tokens):
+        raise RunShapeError("The tokens are not texts. Give tokenizer.convert_ids_to_tokens(ids), or run.tokens.")
     strings = iter(_of_pieces([token for token in tokens if isinstance(token, str)]))
     read = [token if isinstance(token, Token) else next(strings) for token in tokens]
     ids: list[Hashable] = [one.id if isinstance(one, Token) else one for one in tokens]

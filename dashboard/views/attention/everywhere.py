@@ -120,6 +120,8 @@ def text(context: Context) -> Words:
     if asked.query is None:
         title = ["How much attention ", *key, " receives in every head"]
         what = "the mean weight on this token over all tokens of the text"
+        if asked.key and attention.recipe(0).mask == "causal":
+            what += " (those before it count as 0)"
     else:
         query = _named(reading, 0, asked.query)
         if not _allowed(reading, asked).any():

@@ -371,8 +371,10 @@ def export(context: Context) -> go.Figure | None:
     found = shown(context) if is_ready(context) else None
     if found is None:
         return None
-    wanted = (options["sort"], options["colour"].removeprefix(OF_PROBE), "previous")
-    chosen = next(name for name in wanted if name in found.values)
+    wanted = (options["sort"], options["colour"].removeprefix(OF_PROBE), *found.listed())
+    chosen = next((name for name in wanted if found.has(name)), None)
+    if chosen is None:
+        return None
     values = np.asarray(found.values[chosen], dtype=np.float64)
     place = (selection.layer, selection.head)
     heading = found.column(chosen).heading + (", random tokens" if found.of == PROBE else "")

@@ -177,7 +177,7 @@ def text(context: Context) -> Words:
         return Words("Lines", message=not_finite_message(context.run, "These weights are not finite."))
     caption = (
         f"Each line is a weight of {context.options['least']:g} or more; wider and stronger lines mean more attention. "
-        "Each head has its own colour and dash."
+        "No two heads share both colour and dash."
     )
     reading = _reading(context, (context.selection.layer, context.selection.head))
     again = "Each row adds up to 1 again." if reading.aids.sums else ""

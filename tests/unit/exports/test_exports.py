@@ -578,3 +578,5 @@ def test_tables_of_a_pair_say_the_segment_of_each_token() -> None:
     assert list(found.rows) == [(*row, known[row[0]], known[row[2]]) for row in rows]
     other = Table("t", (Column("Rank"),), [(1,)], 1)
     assert with_segments(other, segments) is other
+    vectors = tuple(Column(name) for name in ("Dimension or term", "Query", "Key", "Adds"))
+    assert with_segments(Table("t", vectors, [(1, 0.5, 2.0, 1.0)], 1), segments).columns == vectors, "no positions"

@@ -134,6 +134,16 @@ def test_an_archive_of_too_many_members_is_refused_before_they_are_listed(
         read(path)
 
 
+def test_a_safetensors_file_of_too_many_arrays_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = save_run(whole(), tmp_path / "run.safetensors")
+    count = len(open_run(path).arrays)
+    monkeypatch.setattr(foreign_run, "MOST_MEMBERS", count)
+    assert len(read(path)) == 6
+    monkeypatch.setattr(foreign_run, "MOST_MEMBERS", count - 1)
+    with pytest.raises(BadRequestError, match=r"^run\.safetensors holds more arrays than any run"):
+        read(path)
+
+
 def test_an_array_of_any_size_is_copied_without_being_in_memory(tmp_path: Path) -> None:
     whole_states = np.zeros((6, 2_000_000), np.float32)
     header = {**whole().header, "model": {**whole().header["model"], "hidden_size": 2_000_000}}
@@ -327,6 +337,13 @@ FORGED: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "predictions without ranks": ({}, {"given/actual_rank": None}),
     "a prediction of an unknown token": ({}, {"given/top_ids": np.full((6, 5), 999, np.int32)}),
     "a probability above 1": ({}, {"given/top_logprobs": np.full((6, 5), 2, np.float32)}),
+    "a token likelier than certain": ({}, {"given/actual_logprob": np.full(6, 3e38, np.float32)}),
+    "a token infinitely likely": ({}, {"given/actual_logprob": np.full(6, np.inf, np.float32)}),
+    "an entropy without end": ({}, {"given/entropy": np.full(6, np.inf, np.float32)}),
+    "an entropy below 0": ({}, {"given/entropy": np.full(6, -1, np.float32)}),
+    "a name that no file can hold": (model(name="\ud800"), {}),
+    "a source that no file can hold": ({"source": "\ud800"}, {}),
+    "a name that fills a page": (model(title="t" * 1_001), {}),
     "a vocabulary that is no JSON": ({}, {"vocabulary": np.zeros(3, np.uint8)}),
     "a vocabulary nested deeply": ({}, {"vocabulary": np.frombuffer(b"[" * 100_000, np.uint8)}),
 }

@@ -267,3 +267,13 @@ def test_a_long_text_says_that_its_scores_are_of_all_tokens(monkeypatch: pytest.
     aided, plain = (context(run, sort="self", first=on) for on in (True, False))  # type: ignore[arg-type]
     assert VIEW.draw(aided) == VIEW.draw(plain)
     assert "All tokens are used: this text is too long for reading aids here" in VIEW.text(aided).caption
+
+
+def test_a_picture_is_of_a_score_that_the_reading_aids_leave() -> None:
+    header, arrays = make_parts("causal")
+    gone = {
+        name: np.full_like(values, np.nan) if name.endswith("/previous") else values for name, values in arrays.items()
+    }
+    figure = VIEW.export(context(ModelRun(header, gone), sort="previous")) if VIEW.export else None
+    assert figure is not None
+    assert np.isfinite(np.asarray(figure.data[0].z, dtype=float)).all(), "the cells of a score that there is"

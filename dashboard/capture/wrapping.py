@@ -59,9 +59,14 @@ def fingerprint_in_memory(model: PreTrainedModel, tokenizer: PreTrainedTokenizer
     return digest.hexdigest()
 
 
+def _vocabulary(tokenizer: PreTrainedTokenizerBase) -> dict[str, int]:
+    """The ids of a tokenizer's tokens, if it lists them: a tokenizer of one's own may have the calls alone."""
+    return dict(tokenizer.get_vocab()) if hasattr(tokenizer, "get_vocab") else {}
+
+
 def _parts_of(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     """Return the parts of a tokenizer that decide on a model's inputs, whatever it was called with before."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
-    whole = {"vocab": tokenizer.get_vocab()} if backend is None else json.loads(backend.to_str())
+    whole = {"vocab": _vocabulary(tokenizer)} if backend is None else json.loads(backend.to_str())
     parts = {name: value for name, value in whole.items() if name not in OF_A_CALL}
     return parts | {name: getattr(tokenizer, name, None) for name in ("special_tokens_map", "model_input_names")}

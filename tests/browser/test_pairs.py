@@ -63,6 +63,7 @@ def test_a_pair_is_entered_run_listed_and_comes_back(person: Person) -> None:
     assert run_of(person).texts == (FIRST,)
     person.page.go_back()
     expect(person.at("text-pair")).to_have_value(SECOND)
+    person.page.wait_for_function("(key) => dashboardApp.state.selection.run === key", arg=run.key)
     assert run_of(person).key == run.key
 
     person.at("recent").click()

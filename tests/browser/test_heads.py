@@ -276,7 +276,7 @@ def test_the_probe_is_computed_once_and_fills_table_and_grid(person: Person, cau
     person.at("heads-scores-box").select_option("text")  # the grid keeps the probe's colours
     expect(person.page.locator("#heads-heading .caption")).to_contain_text("Means over this text")
     expect(person.page.locator('#attention-heads canvas[data-colour="colour"]')).to_be_visible()
-    expect(person.at("attention-heads-legend")).to_contain_text("Induction: 0")
+    expect(person.at("attention-heads-legend")).to_contain_text("Induction, random tokens: 0")
 
 
 def test_a_head_under_the_pointer_is_shown_large(person: Person, causal: ModelRun) -> None:

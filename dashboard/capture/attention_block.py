@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -56,6 +56,7 @@ class AttentionBlock:
 
 
 OnBlock = Callable[[int, AttentionBlock], None]
+T = TypeVar("T")
 
 
 def each_block(
@@ -81,6 +82,26 @@ def each_block(
         base(**inputs, **keywords_of(info))
         watcher.finish()
     return len(watcher.calls) == info.layers
+
+
+def by_layer(
+    loaded: LoadedModel,
+    inputs: dict[str, torch.Tensor],
+    report: Callable[[int], None],
+    made_of: Callable[[AttentionBlock], T],
+) -> list[T | None]:
+    """Return what `made_of` makes of each layer's block, None for a layer whose output projection was not found.
+
+    Args:
+        inputs, report: as in `each_block`.
+    """
+    layers: list[T | None] = [None] * loaded.info.layers
+
+    def take(layer: int, block: AttentionBlock) -> None:
+        if block.weight is not None and layer < len(layers):
+            layers[layer] = made_of(block)
+
+    return layers if each_block(loaded, inputs, report, take) else [None] * loaded.info.layers
 
 
 @dataclass

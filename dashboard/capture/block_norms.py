@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dashboard.capture.attention_block import AttentionBlock, each_block
+from dashboard.capture.attention_block import AttentionBlock, by_layer
 from dashboard.capture.forward import as_float32
 from dashboard.capture.loader import LoadedModel
 from dashboard.capture.value_norms import pair_products, passed_on
@@ -51,13 +51,7 @@ def block_norms(
         report: called with each layer, repeatedly if the text is long; may raise.
         gram: whether to compute the inner products between heads.
     """
-    layers: list[LayerBlock | None] = [None] * loaded.info.layers
-
-    def take(layer: int, block: AttentionBlock) -> None:
-        if block.weight is not None and layer < len(layers):
-            layers[layer] = _of(block, gram)
-
-    return layers if each_block(loaded, inputs, report, take) else [None] * loaded.info.layers
+    return by_layer(loaded, inputs, report, lambda block: _of(block, gram))
 
 
 def _of(block: AttentionBlock, gram: bool) -> LayerBlock:

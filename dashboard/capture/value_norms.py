@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dashboard.capture.attention_block import AttentionBlock, each_block
+from dashboard.capture.attention_block import AttentionBlock, by_layer
 from dashboard.capture.forward import as_float32
 from dashboard.capture.loader import LoadedModel
 
@@ -38,13 +38,7 @@ def value_norms(
         inputs: what the model reads. report: called with each layer, repeatedly if the text is long; may raise.
         gram: whether the inner products between heads are wanted.
     """
-    layers: list[ValueNorms | None] = [None] * loaded.info.layers
-
-    def take(layer: int, block: AttentionBlock) -> None:
-        if block.weight is not None and layer < len(layers):
-            layers[layer] = _norms(block, gram)
-
-    return layers if each_block(loaded, inputs, report, take) else [None] * loaded.info.layers
+    return by_layer(loaded, inputs, report, lambda block: _norms(block, gram))
 
 
 def _norms(block: AttentionBlock, gram: bool) -> ValueNorms:

@@ -8,7 +8,8 @@ layer: with the weights, which a run has, ‖α f(x)‖ of every pair of tokens 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import numpy as np
 
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
 
 NAME = "attention-norms"
 MOST_BYTES = 128_000_000  # of the inner products between heads, above which they are left out
+L = TypeVar("L")
+
+
+class HasGram(Protocol):
+    """One layer's norms, with the inner products between its heads if there are any."""
+
+    @property
+    def gram(self) -> np.ndarray | None: ...
 
 
 def check(run: ModelRun, _parameters: Parameters) -> None:
@@ -53,27 +62,47 @@ def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progres
     Raises:
         MissingArrayError: no layer has a known output projection.
     """
-    from dashboard.capture.tokens import tokenize
     from dashboard.capture.value_norms import value_norms
 
+    layers = layers_of(value_norms, loaded, run, progress, "Norms")
+    nothing = np.full((run.model.heads, len(run)), np.nan, dtype=np.float32)
+    norms = np.stack([nothing if layer is None else layer.norms for layer in layers])
+    return Computed({"norms": norms, **grams(layers)})
+
+
+def layers_of(
+    norms: Callable[..., list[L | None]], loaded: LoadedModel, run: ModelRun, progress: OnProgress, what: str
+) -> list[L | None]:
+    """Let the model read the run's text, and return what `norms` finds of each layer; None where that is nothing.
+
+    Args:
+        norms: `value_norms` or `block_norms` of dashboard/capture.
+        what: what is computed, for the messages of progress.
+
+    Raises:
+        MissingArrayError: no layer has a known output projection.
+    """
+    from dashboard.capture.tokens import tokenize
+
     def report(layer: int) -> None:
-        progress(Progress("layers", layer + 1, run.model.layers, f"Norms: layer {layer + 1} of {run.model.layers}"))
+        progress(Progress("layers", layer + 1, run.model.layers, f"{what}: layer {layer + 1} of {run.model.layers}"))
 
     report(0)
     inputs, _tokens = tokenize(loaded.tokenizer, run.text, run.request.text_pair, adds=not run.request.chat)
     inputs = {name: values.to(loaded.model.device) for name, values in inputs.items()}
-    layers = value_norms(loaded, inputs, report, gram_bytes(run) <= MOST_BYTES)
+    layers = norms(loaded, inputs, report, gram_bytes(run) <= MOST_BYTES)
     if all(layer is None for layer in layers):
         raise MissingArrayError(
             f"The output projection of {run.model.title} is not known: no module reads its heads' output directly. "
             "Choose another model to see norms."
         )
-    nothing = np.full((run.model.heads, len(run)), np.nan, dtype=np.float32)
-    arrays = {"norms": np.stack([nothing if layer is None else layer.norms for layer in layers])}
-    for index, layer in enumerate(layers):
-        if layer is not None and layer.gram is not None:
-            arrays[f"gram/{index}"] = layer.gram
-    return Computed(arrays)
+    return layers
+
+
+def grams(layers: Sequence[HasGram | None]) -> dict[str, np.ndarray]:
+    """The inner products of the layers that have them, by the names of their arrays."""
+    found = {f"gram/{i}": layer.gram for i, layer in enumerate(layers) if layer is not None}
+    return {name: gram for name, gram in found.items() if gram is not None}
 
 
 def read(run: ModelRun, result: Derived) -> PassedOn:

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dashboard.compute.attention_norms import MOST_BYTES, check, gram_bytes
+from dashboard.compute.attention_norms import check, grams, layers_of
 from dashboard.compute.declaration import Computed, Kind, Parameters
 from dashboard.contracts.derived import Derived
-from dashboard.contracts.job import OnProgress, Progress
+from dashboard.contracts.job import OnProgress
 from dashboard.contracts.passed_on import BlockNorms
 from dashboard.contracts.run import ModelRun
-from dashboard.errors import MissingArrayError
 
 if TYPE_CHECKING:
     from dashboard.capture.loader import LoadedModel
@@ -29,37 +28,21 @@ NAME = "block-norms"
 def compute(loaded: LoadedModel, run: ModelRun, _parameters: Parameters, progress: OnProgress) -> Computed:
     """`own`, `others`: (2, layer, token) float32, with the residual connection alone and past LayerNorm; `deviation`:
     (layer, token) float32; each NaN where the layer has no such sum or LayerNorm. `gram/{layer}`: (token, pair of
-    heads) float32 past LayerNorm, left out if all together take more than `MOST_BYTES`.
+    heads) float32 past LayerNorm, left out if all together take more than `attention_norms.MOST_BYTES`.
 
     Raises:
         MissingArrayError: no layer has a known output projection.
     """
     from dashboard.capture.block_norms import block_norms
-    from dashboard.capture.tokens import tokenize
 
-    def report(layer: int) -> None:
-        message = f"Norms with residual: layer {layer + 1} of {run.model.layers}"
-        progress(Progress("layers", layer + 1, run.model.layers, message))
-
-    report(0)
-    inputs, _tokens = tokenize(loaded.tokenizer, run.text, run.request.text_pair, adds=not run.request.chat)
-    inputs = {name: values.to(loaded.model.device) for name, values in inputs.items()}
-    layers = block_norms(loaded, inputs, report, gram_bytes(run) <= MOST_BYTES)
-    if all(layer is None for layer in layers):
-        raise MissingArrayError(
-            f"The output projection of {run.model.title} is not known: nothing reads its heads' output as it is. "
-            "Choose another model to see norms."
-        )
+    layers = layers_of(block_norms, loaded, run, progress, "Norms with residual")
     nothing = np.full((2, len(run)), np.nan, dtype=np.float32)
     arrays = {
         "own": np.stack([nothing if layer is None else layer.own for layer in layers], axis=1),
         "others": np.stack([nothing if layer is None else layer.others for layer in layers], axis=1),
         "deviation": np.stack([nothing[0] if layer is None else layer.deviation for layer in layers]),
     }
-    for index, layer in enumerate(layers):
-        if layer is not None and layer.gram is not None:
-            arrays[f"gram/{index}"] = layer.gram
-    return Computed(arrays)
+    return Computed({**arrays, **grams(layers)})
 
 
 def read(run: ModelRun, result: Derived) -> BlockNorms:

@@ -241,7 +241,7 @@ def test_a_family_with_its_own_attention_says_so() -> None:
 
 
 def test_without_room_for_the_inner_products_what_is_small_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dashboard.compute.block_norms.MOST_BYTES", 100)
+    monkeypatch.setattr("dashboard.compute.attention_norms.MOST_BYTES", 100)
     loaded = tiny("bert")
     block: BlockNorms = derive(loaded, capture_run(loaded, words(8)), "block-norms")
     assert block.has("layernorm", 1)
